@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// DeleteInstance: power off, undefine, remove the files, forget. Once the domain is undefined there
+// is no way back, and what remains is tried until it works.
+#include "agent/core/instance_files.h"
+#include "agent/core/power_steps.h"
+#include "agent/core/workflows.h"
+#include "common/status_macros.h"
+
+namespace cvm::agent::core {
+
+Workflow DeleteInstanceWorkflow(const Core& core, const v1::DeleteInstanceRequest& request) {
+  const std::string id = request.instance_id();
+  Workflow workflow;
+  workflow.steps.push_back({
+      .name = "cutting the power",
+      .percent = 30,
+      .run = [&core, id](StepContext& context) -> absl::StatusOr<StepResult> {
+        CVM_ASSIGN_OR_RETURN(const InstancePtr instance, RequireInstance(core, id));
+        CVM_RETURN_IF_ERROR(EnsureOff(core, *instance));
+        context.change().UpdateInstance(id, [](v1::Instance& changed) {
+          changed.set_wanted_power(v1::WANTED_POWER_OFF);
+        });
+        return StepResult::Done();
+      },
+  });
+  workflow.steps.push_back({
+      .name = "undefining the guest",
+      .percent = 50,
+      .run = [&core, id](StepContext& context) -> absl::StatusOr<StepResult> {
+        CVM_ASSIGN_OR_RETURN(const InstancePtr instance, RequireInstance(core, id));
+        CVM_RETURN_IF_ERROR(core.hypervisor.UndefineDomain(instance->uuid()));
+        context.change().UpdateInstance(id, [](v1::Instance& changed) {
+          changed.set_lifecycle(v1::LIFECYCLE_DELETED);
+        });
+        return StepResult::Done();
+      },
+  });
+  workflow.steps.push_back({
+      .name = "removing the disks",
+      .percent = 100,
+      .run = [&core, id](StepContext& context) -> absl::StatusOr<StepResult> {
+        CVM_ASSIGN_OR_RETURN(const InstancePtr instance, RequireInstance(core, id));
+        CVM_RETURN_IF_ERROR(RemoveDisks(core.paths, *instance));
+        CVM_RETURN_IF_ERROR(RemoveInstanceFolder(core.paths, id));
+        context.change().erase_instances.push_back(id);
+        return StepResult::Done();
+      },
+      .forward_only = true,
+  });
+  return workflow;
+}
+
+}  // namespace cvm::agent::core

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "agent/config.h"
+#include "agent/paths.h"
+#include "cloudinit/guest_settings.h"
+#include "cvm/agent/v1/instance.pb.h"
+#include "agent/store/store.h"
+#include "drivers/hypervisor/domain_spec.h"
+
+namespace cvm::agent::core {
+
+// The hardware of an instance. The instance's networks are in the configuration: submission has
+// checked that.
+hypervisor::DomainSpec BuildDomain(const Config& config, const Paths& paths,
+                                   const v1::Instance& instance);
+
+// What the guest is told at its first boot.
+cloudinit::GuestSettings BuildGuestSettings(const Config& config, const v1::Instance& instance,
+                                            const InstanceSecrets& secrets);
+
+}  // namespace cvm::agent::core

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/core/host_capacity.h"
+
+#include "agent/core/derive_state.h"
+#include "common/errors.h"
+#include "common/status_macros.h"
+#include "fmt/format.h"
+
+namespace cvm::agent::core {
+namespace {
+
+constexpr uint64_t kMib = 1 << 20;
+
+absl::Status Insufficient(ErrorReason reason, std::string_view what, uint64_t asked,
+                          uint64_t limit, std::string_view unit) {
+  return Error(reason,
+               fmt::format("not enough {}: {} {} asked for, {} {} can be given", what, asked, unit,
+                           limit, unit),
+               {{"limit", std::to_string(limit)}});
+}
+
+uint64_t Minus(uint64_t from, uint64_t what) { return from > what ? from - what : 0; }
+
+}  // namespace
+
+uint64_t DiskBytes(const v1::InstanceSpec& spec) {
+  uint64_t bytes = spec.system_disk().size_bytes();
+  for (const v1::DiskSpec& disk : spec.data_disks()) bytes += disk.size_bytes();
+  return bytes;
+}
+
+absl::StatusOr<v1::Host::Capacity> GetCapacity(const Core& core) {
+  CVM_ASSIGN_OR_RETURN(const hypervisor::HostInfo host, core.hypervisor.GetHostInfo());
+  CVM_ASSIGN_OR_RETURN(const DiskSpace disk, core.disk_space());
+  const Config::Limits& limits = core.config.limits;
+  v1::Host::Capacity capacity;
+  capacity.set_vcpus_total(static_cast<uint32_t>(host.cpus * limits.cpu_overcommit));
+  capacity.set_memory_total_mib(host.memory_mib);
+  capacity.set_memory_reserved_mib(static_cast<uint64_t>(limits.memory_reserve_mib));
+  capacity.set_disk_total_bytes(
+      static_cast<uint64_t>(static_cast<double>(disk.total_bytes) * limits.disk_overcommit));
+  capacity.set_disk_reserved_bytes(static_cast<uint64_t>(limits.disk_reserve_mib) * kMib);
+  capacity.set_disk_free_bytes(disk.free_bytes);
+  for (const InstancePtr& instance : core.ledger.instances().All()) {
+    if (!HoldsResources(*instance)) continue;
+    const v1::InstanceSpec& spec = instance->spec();
+    capacity.set_disk_allocated_bytes(capacity.disk_allocated_bytes() + DiskBytes(spec));
+    // One that is meant to be off may still be on.
+    if (instance->wanted_power() != v1::WANTED_POWER_ON &&
+        instance->observed_power().state() != v1::ObservedPower::RUNNING) {
+      continue;
+    }
+    capacity.set_vcpus_allocated(capacity.vcpus_allocated() + spec.vcpus());
+    capacity.set_memory_allocated_mib(capacity.memory_allocated_mib() + spec.memory_mib());
+  }
+  return capacity;
+}
+
+absl::Status CheckCapacity(const Core& core, const Demand& demand) {
+  CVM_ASSIGN_OR_RETURN(const v1::Host::Capacity has, GetCapacity(core));
+  CVM_ASSIGN_OR_RETURN(const hypervisor::HostInfo host, core.hypervisor.GetHostInfo());
+  // Overcommit is between guests: one guest alone gets no more vCPUs than the host has.
+  if (demand.vcpus > host.cpus) {
+    return Insufficient(ErrorReason::ERROR_REASON_INSUFFICIENT_VCPUS, "CPUs for one guest",
+                        demand.vcpus, host.cpus, "vCPUs");
+  }
+  const uint64_t vcpus = Minus(has.vcpus_total(), has.vcpus_allocated());
+  if (demand.vcpus > vcpus) {
+    return Insufficient(ErrorReason::ERROR_REASON_INSUFFICIENT_VCPUS, "vCPUs", demand.vcpus, vcpus,
+                        "vCPUs");
+  }
+  const uint64_t memory = Minus(Minus(has.memory_total_mib(), has.memory_reserved_mib()),
+                                has.memory_allocated_mib());
+  if (demand.memory_mib > memory) {
+    return Insufficient(ErrorReason::ERROR_REASON_INSUFFICIENT_MEMORY, "memory", demand.memory_mib,
+                        memory, "MiB");
+  }
+  const uint64_t disk = Minus(Minus(has.disk_total_bytes(), has.disk_reserved_bytes()),
+                              has.disk_allocated_bytes());
+  if (demand.disk_bytes > disk) {
+    return Insufficient(ErrorReason::ERROR_REASON_INSUFFICIENT_DISK, "disk", demand.disk_bytes,
+                        disk, "bytes");
+  }
+  if (demand.disk_bytes > 0 && has.disk_free_bytes() <= has.disk_reserved_bytes()) {
+    return Insufficient(ErrorReason::ERROR_REASON_INSUFFICIENT_DISK, "free disk",
+                        demand.disk_bytes, 0, "bytes");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace cvm::agent::core

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the host has, what instances were promised of it, and whether another one fits. Counted from
+// the ledger at the moment of submission, so concurrent requests cannot both take the last place.
+#pragma once
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "agent/core/core.h"
+#include "cvm/agent/v1/host.pb.h"
+
+namespace cvm::agent::core {
+
+struct Demand {
+  uint32_t vcpus = 0;
+  uint64_t memory_mib = 0;
+  uint64_t disk_bytes = 0;
+};
+
+// The sum of all disks of a spec.
+uint64_t DiskBytes(const v1::InstanceSpec& spec);
+
+// vCPUs and memory are counted for instances that are meant to be on, disks for all.
+absl::StatusOr<v1::Host::Capacity> GetCapacity(const Core& core);
+
+// INSUFFICIENT_VCPUS, INSUFFICIENT_MEMORY, INSUFFICIENT_DISK with metadata "limit";
+// HYPERVISOR_UNAVAILABLE while the host's size is not known.
+absl::Status CheckCapacity(const Core& core, const Demand& demand);
+
+}  // namespace cvm::agent::core

@@ -1,0 +1,361 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/core/instance_manager.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "agent/core/derive_state.h"
+#include "agent/core/domain_builder.h"
+#include "agent/core/host_capacity.h"
+#include "agent/core/networks.h"
+#include "agent/core/paging.h"
+#include "agent/core/power_monitor.h"
+#include "agent/core/power_steps.h"
+#include "agent/core/validation.h"
+#include "common/errors.h"
+#include "common/file.h"
+#include "common/status_macros.h"
+#include "fmt/format.h"
+
+namespace cvm::agent::core {
+namespace {
+
+using v1::ObservedPower;
+using v1::Operation;
+
+constexpr uint64_t kGib = uint64_t{1} << 30;
+
+// What is not given comes from the image.
+void FillProperties(const v1::GuestProperties& image, v1::GuestProperties& properties) {
+  v1::GuestProperties merged = image;
+  merged.MergeFrom(properties);
+  properties = merged;
+}
+
+absl::Status WrongState(const v1::Instance& instance, std::string_view wanted) {
+  return Error(ErrorReason::ERROR_REASON_INVALID_INSTANCE_STATE,
+               fmt::format("{} is {}, it must be {}", instance.id(),
+                           v1::InstanceState_Name(instance.state()), wanted),
+               {{"instance_id", instance.id()},
+                {"state", v1::InstanceState_Name(instance.state())}});
+}
+
+// The hypervisor can be asked, so what was observed is true.
+absl::Status RequireKnown(const Core& core, const v1::Instance& instance) {
+  if (instance.observed_power().state() != ObservedPower::UNKNOWN) return absl::OkStatus();
+  return Error(ErrorReason::ERROR_REASON_STATE_UNKNOWN,
+               fmt::format("libvirt cannot be asked about {}: {}. Try again when it is back",
+                           instance.id(), core.power.connection().message),
+               {{"instance_id", instance.id()}});
+}
+
+absl::Status RequireConnected(const Core& core) {
+  const PowerMonitor::Connection connection = core.power.connection();
+  if (connection.connected) return absl::OkStatus();
+  return Error(ErrorReason::ERROR_REASON_HYPERVISOR_UNAVAILABLE,
+               fmt::format("libvirt cannot be asked: {}", connection.message));
+}
+
+absl::Status RequireEtag(const std::string& given, const std::string& present) {
+  if (given.empty() || given == present) return absl::OkStatus();
+  return Error(ErrorReason::ERROR_REASON_ETAG_MISMATCH,
+               "it has changed since the etag was read: read it again", {{"field", "etag"}});
+}
+
+}  // namespace
+
+absl::StatusOr<Operation> InstanceManager::Create(const Caller& caller,
+                                                  const v1::CreateInstanceRequest& request) {
+  return engine_.Submit(caller, request, request.request_id(), request.validate_only(),
+                        [&] { return PlanCreate(request); });
+}
+
+absl::StatusOr<Plan> InstanceManager::PlanCreate(v1::CreateInstanceRequest request) const {
+  CVM_RETURN_IF_ERROR(ValidateCreate(request));
+  CVM_RETURN_IF_ERROR(RequireConnected(core_));
+  const InstanceTable& instances = core_.ledger.instances();
+  const std::vector<InstancePtr> others = instances.All();
+  if (others.size() >= static_cast<size_t>(core_.config.limits.max_instances)) {
+    return Error(ErrorReason::ERROR_REASON_INSUFFICIENT_VCPUS,
+                 fmt::format("this host takes {} instances", core_.config.limits.max_instances),
+                 {{"limit", std::to_string(core_.config.limits.max_instances)}});
+  }
+  if (request.instance_id().empty()) {
+    do {
+      request.set_instance_id(MakeId(kInstancePrefix, core_.random));
+    } while (instances.Find(request.instance_id()) != nullptr);
+  } else if (instances.Find(request.instance_id()) != nullptr) {
+    return Error(ErrorReason::ERROR_REASON_INSTANCE_EXISTS,
+                 fmt::format("there is an instance {} already", request.instance_id()),
+                 {{"instance_id", request.instance_id()}});
+  }
+  v1::InstanceSpec& spec = *request.mutable_spec();
+
+  const std::optional<v1::Image> image = core_.ledger.images().Find(spec.image_id());
+  if (!image) {
+    return Error(ErrorReason::ERROR_REASON_IMAGE_NOT_FOUND,
+                 fmt::format("there is no image {} on this host", spec.image_id()),
+                 {{"field", "spec.image_id"}});
+  }
+  if (image->state() != v1::Image::READY) {
+    return Error(ErrorReason::ERROR_REASON_IMAGE_NOT_READY,
+                 fmt::format("image {} is {}", spec.image_id(),
+                             v1::Image::State_Name(image->state())),
+                 {{"field", "spec.image_id"}});
+  }
+  FillProperties(image->properties(), *spec.mutable_properties());
+  if (spec.name().empty()) spec.set_name(request.instance_id());
+  if (spec.host_name().empty()) spec.set_host_name(request.instance_id());
+  CVM_RETURN_IF_ERROR(ValidateForGuest(spec));
+
+  // Disks.
+  v1::DiskSpec& system_disk = *spec.mutable_system_disk();
+  if (system_disk.size_bytes() == 0) {
+    system_disk.set_size_bytes(
+        std::max(image->virtual_size_bytes(),
+                 static_cast<uint64_t>(core_.config.limits.default_system_disk_gib) * kGib));
+  } else if (system_disk.size_bytes() < image->virtual_size_bytes()) {
+    return Error(ErrorReason::ERROR_REASON_DISK_TOO_SMALL,
+                 fmt::format("the system disk has {} bytes, the image needs {}",
+                             system_disk.size_bytes(), image->virtual_size_bytes()),
+                 {{"field", "spec.system_disk.size_bytes"},
+                  {"limit", std::to_string(image->virtual_size_bytes())}});
+  }
+  const auto disk_taken = [&](const std::string& id) {
+    return std::any_of(others.begin(), others.end(), [&](const InstancePtr& other) {
+      if (other->spec().system_disk().id() == id) return true;
+      const auto& disks = other->spec().data_disks();
+      return std::any_of(disks.begin(), disks.end(),
+                         [&](const v1::DiskSpec& disk) { return disk.id() == id; });
+    });
+  };
+  std::vector<v1::DiskSpec*> disks = {&system_disk};
+  for (v1::DiskSpec& disk : *spec.mutable_data_disks()) disks.push_back(&disk);
+  for (v1::DiskSpec* disk : disks) {
+    if (disk->id().empty()) {
+      do {
+        disk->set_id(MakeId(kDiskPrefix, core_.random));
+      } while (disk_taken(disk->id()));
+    } else if (disk_taken(disk->id())) {
+      return Error(ErrorReason::ERROR_REASON_DUPLICATE_ID,
+                   fmt::format("disk {} belongs to another instance", disk->id()),
+                   {{"field", "spec.disks"}});
+    }
+  }
+
+  CVM_RETURN_IF_ERROR(AssignNics(core_.config, others, core_.random, spec));
+  const bool start = request.start() != v1::CreateInstanceRequest::START_NO;
+  CVM_RETURN_IF_ERROR(CheckCapacity(core_, {.vcpus = spec.vcpus(),
+                                            .memory_mib = start ? spec.memory_mib() : 0,
+                                            .disk_bytes = DiskBytes(spec)}));
+
+  v1::Instance instance;
+  instance.set_id(request.instance_id());
+  instance.set_uuid(MakeUuid(core_.random));
+  instance.set_owner(request.owner());
+  instance.set_lifecycle(v1::LIFECYCLE_PRESENT);
+  instance.set_wanted_power(start ? v1::WANTED_POWER_ON : v1::WANTED_POWER_OFF);
+  instance.mutable_observed_power()->set_state(ObservedPower::ABSENT);
+  instance.mutable_observed_power()->set_reason("not-defined-yet");
+  *instance.mutable_observed_power()->mutable_observed_at() = ToTimestamp(core_.clock.Now());
+  *instance.mutable_create_time() = ToTimestamp(core_.clock.Now());
+  instance.set_config_drive_generation(1);
+  InstanceSecrets secrets{.password_hash = spec.login().password_hash(),
+                          .user_data = spec.user_data()};
+  *instance.mutable_spec() = spec;
+  const absl::Status told =
+      cloudinit::ValidateGuestSettings(BuildGuestSettings(core_.config, instance, secrets));
+  if (!told.ok()) return InvalidField("spec", std::string(told.message()));
+  instance.mutable_spec()->mutable_login()->clear_password_hash();
+  instance.mutable_spec()->clear_user_data();
+
+  Plan plan;
+  plan.action = Operation::CREATE_INSTANCE;
+  plan.target_id = request.instance_id();
+  plan.change.put_secrets.emplace_back(instance.id(), std::move(secrets));
+  plan.change.new_instances.push_back(std::move(instance));
+  plan.request = std::make_unique<v1::CreateInstanceRequest>(std::move(request));
+  return plan;
+}
+
+absl::StatusOr<Operation> InstanceManager::Delete(const Caller& caller,
+                                                  const v1::DeleteInstanceRequest& request) {
+  return engine_.Submit(
+      caller, request, request.request_id(), request.validate_only(), [&]() -> absl::StatusOr<Plan> {
+        CVM_ASSIGN_OR_RETURN(const InstancePtr instance, Get(request.instance_id()));
+        CVM_RETURN_IF_ERROR(RequireEtag(request.etag(), instance->etag()));
+        if (instance->spec().termination_protection()) {
+          return Error(ErrorReason::ERROR_REASON_TERMINATION_PROTECTED,
+                       fmt::format("{} is protected from deletion: lift the protection first",
+                                   instance->id()),
+                       {{"instance_id", instance->id()}});
+        }
+        Plan plan;
+        plan.action = Operation::DELETE_INSTANCE;
+        plan.target_id = instance->id();
+        plan.request = std::make_unique<v1::DeleteInstanceRequest>(request);
+        return plan;
+      });
+}
+
+absl::StatusOr<Operation> InstanceManager::Start(const Caller& caller,
+                                                 const v1::StartInstanceRequest& request) {
+  return engine_.Submit(
+      caller, request, request.request_id(), request.validate_only(), [&]() -> absl::StatusOr<Plan> {
+        CVM_ASSIGN_OR_RETURN(const InstancePtr instance, Get(request.instance_id()));
+        CVM_RETURN_IF_ERROR(RequireKnown(core_, *instance));
+        Plan plan;
+        plan.action = Operation::START_INSTANCE;
+        plan.target_id = instance->id();
+        plan.request = std::make_unique<v1::StartInstanceRequest>(request);
+        // An operation under way is the better reason to refuse; the engine names it.
+        if (instance->latest_operation().state() == Operation::OPERATING) return plan;
+        if (instance->state() != v1::STOPPED) return WrongState(*instance, "STOPPED");
+        if (instance->observed_power().state() == ObservedPower::ABSENT) {
+          return Error(ErrorReason::ERROR_REASON_DOMAIN_NOT_FOUND,
+                       fmt::format("libvirt has no domain for {}: it was removed by somebody else",
+                                   instance->id()),
+                       {{"instance_id", instance->id()}});
+        }
+        CVM_RETURN_IF_ERROR(CheckCapacity(
+            core_, {.vcpus = instance->spec().vcpus(),
+                    .memory_mib = instance->wanted_power() == v1::WANTED_POWER_ON
+                                      ? 0
+                                      : instance->spec().memory_mib(),
+                    .disk_bytes = 0}));
+        plan.change.UpdateInstance(instance->id(), [](v1::Instance& changed) {
+          changed.set_wanted_power(v1::WANTED_POWER_ON);
+        });
+        return plan;
+      });
+}
+
+absl::StatusOr<Operation> InstanceManager::Stop(const Caller& caller,
+                                                const v1::StopInstanceRequest& request) {
+  return engine_.Submit(
+      caller, request, request.request_id(), request.validate_only(), [&]() -> absl::StatusOr<Plan> {
+        CVM_RETURN_IF_ERROR(CheckEnums(request));
+        CVM_RETURN_IF_ERROR(CheckTimeout(request.has_timeout(), request.timeout()));
+        CVM_ASSIGN_OR_RETURN(const InstancePtr instance, Get(request.instance_id()));
+        CVM_RETURN_IF_ERROR(RequireKnown(core_, *instance));
+        if (instance->latest_operation().state() != Operation::OPERATING &&
+            !IsOn(instance->observed_power().state())) {
+          return WrongState(*instance, "RUNNING");
+        }
+        auto filled = std::make_unique<v1::StopInstanceRequest>(request);
+        if (filled->mode() == v1::STOP_MODE_UNSPECIFIED) filled->set_mode(v1::STOP_MODE_SOFT);
+        if (!filled->has_timeout()) {
+          *filled->mutable_timeout() =
+              ToProtoDuration(core_.config.operations.soft_stop_timeout);
+        }
+        Plan plan;
+        plan.action = Operation::STOP_INSTANCE;
+        plan.target_id = instance->id();
+        plan.overrides_soft_stop = filled->mode() == v1::STOP_MODE_HARD;
+        if (!plan.overrides_soft_stop) plan.notes[kSoftStopNote] = "1";
+        plan.request = std::move(filled);
+        return plan;
+      });
+}
+
+absl::StatusOr<Operation> InstanceManager::Reboot(const Caller& caller,
+                                                  const v1::RebootInstanceRequest& request) {
+  return engine_.Submit(
+      caller, request, request.request_id(), request.validate_only(), [&]() -> absl::StatusOr<Plan> {
+        CVM_RETURN_IF_ERROR(CheckEnums(request));
+        CVM_RETURN_IF_ERROR(CheckTimeout(request.has_timeout(), request.timeout()));
+        CVM_ASSIGN_OR_RETURN(const InstancePtr instance, Get(request.instance_id()));
+        CVM_RETURN_IF_ERROR(RequireKnown(core_, *instance));
+        if (instance->latest_operation().state() != Operation::OPERATING &&
+            instance->state() != v1::RUNNING) {
+          return WrongState(*instance, "RUNNING");
+        }
+        auto filled = std::make_unique<v1::RebootInstanceRequest>(request);
+        if (filled->mode() == v1::STOP_MODE_UNSPECIFIED) filled->set_mode(v1::STOP_MODE_SOFT);
+        if (!filled->has_timeout()) {
+          *filled->mutable_timeout() =
+              ToProtoDuration(core_.config.operations.soft_stop_timeout);
+        }
+        Plan plan;
+        plan.action = Operation::REBOOT_INSTANCE;
+        plan.target_id = instance->id();
+        plan.request = std::move(filled);
+        return plan;
+      });
+}
+
+absl::StatusOr<InstancePtr> InstanceManager::Get(const std::string& id) const {
+  CVM_RETURN_IF_ERROR(CheckId("instance_id", kInstancePrefix, id));
+  return RequireInstance(core_, id);
+}
+
+absl::StatusOr<v1::ListInstancesResponse> InstanceManager::List(
+    const v1::ListInstancesRequest& request) const {
+  CVM_ASSIGN_OR_RETURN(const size_t size, PageSize(request.page_size()));
+  CVM_ASSIGN_OR_RETURN(std::string after, ParsePageToken(request.page_token()));
+  v1::ListInstancesResponse response;
+  // One more than the page tells whether there is another page.
+  const InstanceTable& table = core_.ledger.instances();
+  std::vector<InstancePtr> page;
+  if (request.owner().empty()) {
+    page = table.List(after, size + 1);
+  } else {
+    for (InstancePtr& instance : table.List(after, SIZE_MAX)) {
+      if (instance->owner() == request.owner() && page.size() <= size) {
+        page.push_back(std::move(instance));
+      }
+    }
+  }
+  const bool more = page.size() > size;
+  if (more) page.pop_back();
+  for (const InstancePtr& instance : page) *response.add_instances() = *instance;
+  if (more) response.set_next_page_token(MakePageToken(page.back()->id()));
+  const PowerMonitor::Connection connection = core_.power.connection();
+  *response.mutable_observed_at() =
+      ToTimestamp(connection.connected ? core_.clock.Now() : connection.since);
+  return response;
+}
+
+absl::StatusOr<InstancePtr> InstanceManager::RequireRunning(const std::string& id) const {
+  CVM_ASSIGN_OR_RETURN(InstancePtr instance, Get(id));
+  if (!IsOn(instance->observed_power().state())) {
+    CVM_RETURN_IF_ERROR(RequireKnown(core_, *instance));
+    return WrongState(*instance, "RUNNING");
+  }
+  return instance;
+}
+
+absl::StatusOr<v1::Screenshot> InstanceManager::GetScreenshot(const std::string& id) const {
+  CVM_ASSIGN_OR_RETURN(const InstancePtr instance, RequireRunning(id));
+  CVM_ASSIGN_OR_RETURN(hypervisor::Screenshot taken,
+                       core_.hypervisor.TakeScreenshot(instance->uuid()));
+  v1::Screenshot screenshot;
+  screenshot.set_png(std::move(taken.png));
+  screenshot.set_width(taken.width);
+  screenshot.set_height(taken.height);
+  *screenshot.mutable_taken_at() = ToTimestamp(core_.clock.Now());
+  return screenshot;
+}
+
+absl::StatusOr<std::string> InstanceManager::ReadConsoleLog(const std::string& id,
+                                                            size_t bytes) const {
+  CVM_RETURN_IF_ERROR(RequireRunning(id).status());
+  const UniqueFd fd(open(core_.paths.ConsoleLog(id).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  if (!fd || bytes == 0) return std::string();
+  const off_t size = lseek(fd.get(), 0, SEEK_END);
+  std::string tail(std::min<size_t>(bytes, size > 0 ? static_cast<size_t>(size) : 0), '\0');
+  const ssize_t got = pread(fd.get(), tail.data(), tail.size(),
+                            size - static_cast<off_t>(tail.size()));
+  tail.resize(got > 0 ? static_cast<size_t>(got) : 0);
+  return tail;
+}
+
+absl::StatusOr<std::unique_ptr<hypervisor::ConsoleSession>> InstanceManager::OpenSerial(
+    const std::string& id, bool take_over, hypervisor::ConsoleHandler handler) const {
+  CVM_ASSIGN_OR_RETURN(const InstancePtr instance, RequireRunning(id));
+  return core_.hypervisor.OpenConsole(instance->uuid(), take_over, std::move(handler));
+}
+
+}  // namespace cvm::agent::core

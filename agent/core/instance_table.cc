@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/core/instance_table.h"
+
+#include <algorithm>
+
+#include "agent/core/derive_state.h"
+#include "common/redact.h"
+
+namespace cvm::agent::core {
+
+void InstanceTable::Put(v1::Instance instance) {
+  instance.set_state(DeriveState(instance));
+  Redact(instance);
+  auto shared = std::make_shared<const v1::Instance>(std::move(instance));
+  {
+    MutexLock lock(mutex_);
+    by_id_[shared->id()] = shared;
+    id_by_uuid_[shared->uuid()] = shared->id();
+    Record(shared->id(), shared);
+  }
+  Notify();
+}
+
+void InstanceTable::Erase(const std::string& id) {
+  {
+    MutexLock lock(mutex_);
+    const auto it = by_id_.find(id);
+    if (it == by_id_.end()) return;
+    id_by_uuid_.erase(it->second->uuid());
+    by_id_.erase(it);
+    Record(id, nullptr);
+  }
+  Notify();
+}
+
+void InstanceTable::Record(const std::string& id, InstancePtr instance) {
+  ++sequence_;
+  if (changes_.size() < kKeptChanges) changes_.resize(sequence_ + 1);
+  changes_[sequence_ % kKeptChanges] = {sequence_, id, std::move(instance)};
+}
+
+InstancePtr InstanceTable::Find(const std::string& id) const {
+  MutexLock lock(mutex_);
+  const auto it = by_id_.find(id);
+  return it == by_id_.end() ? nullptr : it->second;
+}
+
+InstancePtr InstanceTable::FindByUuid(const std::string& uuid) const {
+  MutexLock lock(mutex_);
+  const auto it = id_by_uuid_.find(uuid);
+  return it == id_by_uuid_.end() ? nullptr : by_id_.at(it->second);
+}
+
+std::vector<InstancePtr> InstanceTable::List(const std::string& after_id, size_t limit) const {
+  MutexLock lock(mutex_);
+  std::vector<InstancePtr> list;
+  for (auto it = by_id_.upper_bound(after_id); it != by_id_.end() && list.size() < limit; ++it) {
+    list.push_back(it->second);
+  }
+  return list;
+}
+
+std::vector<InstancePtr> InstanceTable::All() const { return TakeSnapshot().instances; }
+
+InstanceTable::Snapshot InstanceTable::TakeSnapshot() const {
+  MutexLock lock(mutex_);
+  Snapshot snapshot{.instances = {}, .sequence = sequence_};
+  snapshot.instances.reserve(by_id_.size());
+  for (const auto& [id, instance] : by_id_) snapshot.instances.push_back(instance);
+  return snapshot;
+}
+
+std::optional<std::vector<InstanceChange>> InstanceTable::ChangesAfter(uint64_t sequence) const {
+  MutexLock lock(mutex_);
+  if (sequence > sequence_ || sequence_ - sequence >= kKeptChanges) return std::nullopt;
+  std::vector<InstanceChange> changes;
+  changes.reserve(sequence_ - sequence);
+  for (uint64_t s = sequence + 1; s <= sequence_; ++s) {
+    changes.push_back(changes_[s % kKeptChanges]);
+  }
+  return changes;
+}
+
+std::unique_ptr<InstanceTable::Subscription> InstanceTable::Subscribe(
+    std::function<void()> notify) {
+  auto watcher = std::make_shared<Watcher>();
+  {
+    MutexLock lock(watcher->mutex);
+    watcher->notify = std::move(notify);
+  }
+  MutexLock lock(mutex_);
+  std::erase_if(watchers_, [](const auto& weak) { return weak.expired(); });
+  watchers_.push_back(watcher);
+  return std::make_unique<Subscription>(std::move(watcher));
+}
+
+void InstanceTable::Notify() {
+  std::vector<std::shared_ptr<Watcher>> watchers;
+  {
+    MutexLock lock(mutex_);
+    for (const auto& weak : watchers_) {
+      if (auto watcher = weak.lock()) watchers.push_back(std::move(watcher));
+    }
+  }
+  for (const auto& watcher : watchers) {
+    MutexLock lock(watcher->mutex);
+    if (watcher->notify) watcher->notify();
+  }
+}
+
+InstanceTable::Subscription::~Subscription() {
+  MutexLock lock(watcher_->mutex);
+  watcher_->notify = nullptr;
+}
+
+}  // namespace cvm::agent::core

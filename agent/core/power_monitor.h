@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Turns what the hypervisor reports into the instances' observed power, and wakes the operations
+// that wait for it.
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <functional>
+#include <map>
+#include <string>
+#include <thread>
+
+#include "agent/core/ledger.h"
+#include "common/clock.h"
+#include "common/mutex.h"
+#include "drivers/hypervisor/hypervisor.h"
+
+namespace cvm::agent::core {
+
+// Thread-safe.
+class PowerMonitor {
+ public:
+  PowerMonitor(Ledger& ledger, const Clock& clock);
+  // Stop().
+  ~PowerMonitor();
+  PowerMonitor(const PowerMonitor&) = delete;
+  PowerMonitor& operator=(const PowerMonitor&) = delete;
+
+  // `wake` is called with the id of an instance whose power was seen to change, and with an empty
+  // text when the hypervisor came back. Called once, before the first event.
+  void Start(std::function<void(const std::string& instance_id)> wake);
+  void Stop();
+
+  // For Hypervisor::Start: takes the event and returns at once.
+  void OnEvent(const hypervisor::HypervisorEvent& event);
+
+  // Asks for the domain's state, for a workflow that waited long for an event. An event that comes
+  // in meanwhile is newer, and wins. Errors: the hypervisor's.
+  absl::Status Refresh(hypervisor::Hypervisor& hypervisor, const std::string& uuid);
+
+  struct Connection {
+    bool connected = false;
+    absl::Time since;
+    std::string message;
+  };
+  Connection connection() const;
+
+  // How often the guest was seen to reboot since the agent started.
+  uint64_t RebootCount(const std::string& uuid) const;
+
+  // Waits until every event given so far has been worked off; for tests.
+  void WaitIdle();
+
+ private:
+  void Run();
+  void Observe(const hypervisor::DomainStatus& domain);
+  void HandleGone(const hypervisor::DomainStatus& domain);
+  void Handle(const hypervisor::HypervisorEvent& event);
+  void HandleConnected(const hypervisor::HypervisorEvent& event);
+  void HandleDisconnected(const hypervisor::HypervisorEvent& event);
+
+  Ledger& ledger_;
+  const Clock& clock_;
+  std::function<void(const std::string&)> wake_;
+
+  mutable Mutex mutex_;
+  CondVar changed_;
+  std::deque<hypervisor::HypervisorEvent> events_ CVM_GUARDED_BY(mutex_);
+  bool busy_ CVM_GUARDED_BY(mutex_) = false;
+  bool stopping_ CVM_GUARDED_BY(mutex_) = false;
+  Connection connection_ CVM_GUARDED_BY(mutex_);
+  // By UUID, since the agent started.
+  std::map<std::string, uint64_t> reboots_ CVM_GUARDED_BY(mutex_);
+  std::map<std::string, uint64_t> state_events_ CVM_GUARDED_BY(mutex_);
+  std::jthread thread_;
+};
+
+}  // namespace cvm::agent::core

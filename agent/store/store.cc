@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/store/store.h"
+
+#include <unistd.h>
+
+#include "common/errors.h"
+#include "common/clock.h"
+#include "common/status_macros.h"
+#include "fmt/format.h"
+
+namespace cvm::agent {
+namespace {
+
+using store::OperationRecord;
+using Statement = Sqlite::Statement;
+
+// Index i brings the schema from version i to i + 1. Never edit an entry: append.
+constexpr const char* kMigrations[] = {
+    R"sql(
+    CREATE TABLE instances (
+      id TEXT PRIMARY KEY,
+      data BLOB NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE instance_secrets (
+      instance_id TEXT PRIMARY KEY REFERENCES instances(id) ON DELETE CASCADE,
+      password_hash BLOB NOT NULL,
+      user_data BLOB NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE images (
+      id TEXT PRIMARY KEY,
+      data BLOB NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE operations (
+      id TEXT PRIMARY KEY,
+      target_id TEXT NOT NULL,
+      created_ns INTEGER NOT NULL,
+      ended_ns INTEGER,
+      data BLOB NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX operations_by_time ON operations (created_ns DESC, id DESC);
+    CREATE INDEX operations_by_target ON operations (target_id, created_ns DESC, id DESC);
+    CREATE INDEX operations_unfinished ON operations (created_ns) WHERE ended_ns IS NULL;
+    CREATE TABLE requests (
+      scope TEXT NOT NULL,
+      request_id TEXT NOT NULL,
+      digest BLOB NOT NULL,
+      operation_id TEXT NOT NULL,
+      PRIMARY KEY (scope, request_id)
+    ) WITHOUT ROWID;
+    )sql",
+};
+constexpr int64_t kSchemaVersion = std::size(kMigrations);
+
+absl::Status Migrate(Sqlite& db, const std::string& path) {
+  CVM_ASSIGN_OR_RETURN(const int64_t version, db.UserVersion());
+  if (version > kSchemaVersion) {
+    return absl::FailedPreconditionError(
+        fmt::format("the store has schema version {}, this program knows {}: install a newer one",
+                    version, kSchemaVersion));
+  }
+  if (version == kSchemaVersion) return absl::OkStatus();
+  if (version > 0) {
+    const std::string backup = fmt::format("{}.backup-{}", path, version);
+    unlink(backup.c_str());
+    CVM_RETURN_IF_ERROR(db.BackupTo(backup));
+  }
+  for (int64_t from = version; from < kSchemaVersion; ++from) {
+    CVM_ASSIGN_OR_RETURN(SqliteTransaction transaction, SqliteTransaction::Begin(db));
+    CVM_RETURN_IF_ERROR(db.Execute(kMigrations[from]));
+    CVM_RETURN_IF_ERROR(db.SetUserVersion(from + 1));
+    CVM_RETURN_IF_ERROR(transaction.Commit());
+  }
+  return absl::OkStatus();
+}
+
+template <class Message>
+absl::StatusOr<Message> ParseRow(const Statement& row, int column) {
+  Message message;
+  if (!message.ParseFromString(row.Blob(column))) {
+    return Error(ErrorReason::ERROR_REASON_INTERNAL,
+                 fmt::format("the store holds a damaged {}", message.GetTypeName()));
+  }
+  return message;
+}
+
+template <class Message>
+absl::StatusOr<std::vector<Message>> ParseRows(Statement statement) {
+  std::vector<Message> messages;
+  while (true) {
+    CVM_ASSIGN_OR_RETURN(const bool more, statement.Step());
+    if (!more) return messages;
+    CVM_ASSIGN_OR_RETURN(Message message, ParseRow<Message>(statement, 0));
+    messages.push_back(std::move(message));
+  }
+}
+
+int64_t Nanos(const google::protobuf::Timestamp& time) {
+  return absl::ToUnixNanos(FromTimestamp(time));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Store>> Store::Open(const std::string& path) {
+  CVM_ASSIGN_OR_RETURN(std::unique_ptr<Sqlite> db, Sqlite::Open(path));
+  CVM_RETURN_IF_ERROR(Migrate(*db, path));
+  return std::unique_ptr<Store>(new Store(std::move(db)));
+}
+
+absl::Status Store::Apply(const StoreChange& change) {
+  if (change.empty()) return absl::OkStatus();
+  MutexLock lock(mutex_);
+  CVM_ASSIGN_OR_RETURN(SqliteTransaction transaction, SqliteTransaction::Begin(*db_));
+  CVM_RETURN_IF_ERROR(ApplyLocked(change));
+  return transaction.Commit();
+}
+
+absl::Status Store::ApplyLocked(const StoreChange& change) {
+  for (const v1::Instance& instance : change.put_instances) {
+    // Not REPLACE, which would delete the row first, and with it the secrets.
+    CVM_RETURN_IF_ERROR(db_->Prepare("INSERT INTO instances (id, data) VALUES (?1, ?2) "
+                                     "ON CONFLICT (id) DO UPDATE SET data = excluded.data")
+                            .Bind(1, instance.id())
+                            .BindBlob(2, instance.SerializeAsString())
+                            .Run());
+  }
+  for (const auto& [id, secrets] : change.put_secrets) {
+    CVM_RETURN_IF_ERROR(
+        db_->Prepare("INSERT OR REPLACE INTO instance_secrets (instance_id, password_hash, "
+                     "user_data) VALUES (?1, ?2, ?3)")
+            .Bind(1, id)
+            .BindBlob(2, secrets.password_hash)
+            .BindBlob(3, secrets.user_data)
+            .Run());
+  }
+  for (const std::string& id : change.delete_instances) {
+    CVM_RETURN_IF_ERROR(db_->Prepare("DELETE FROM instances WHERE id = ?1").Bind(1, id).Run());
+  }
+  for (const v1::Image& image : change.put_images) {
+    CVM_RETURN_IF_ERROR(db_->Prepare("INSERT OR REPLACE INTO images (id, data) VALUES (?1, ?2)")
+                            .Bind(1, image.id())
+                            .BindBlob(2, image.SerializeAsString())
+                            .Run());
+  }
+  for (const std::string& id : change.delete_images) {
+    CVM_RETURN_IF_ERROR(db_->Prepare("DELETE FROM images WHERE id = ?1").Bind(1, id).Run());
+  }
+  for (const OperationRecord& record : change.put_operations) {
+    const v1::Operation& operation = record.operation();
+    Statement statement = db_->Prepare(
+        "INSERT OR REPLACE INTO operations (id, target_id, created_ns, ended_ns, data) "
+        "VALUES (?1, ?2, ?3, ?4, ?5)");
+    statement.Bind(1, operation.id())
+        .Bind(2, operation.target_id())
+        .Bind(3, Nanos(operation.create_time()))
+        .BindBlob(5, record.SerializeAsString());
+    if (operation.has_end_time()) {
+      statement.Bind(4, Nanos(operation.end_time()));
+    } else {
+      statement.BindNull(4);
+    }
+    CVM_RETURN_IF_ERROR(statement.Run());
+  }
+  if (change.put_request) {
+    CVM_RETURN_IF_ERROR(db_->Prepare("INSERT INTO requests (scope, request_id, digest, "
+                                     "operation_id) VALUES (?1, ?2, ?3, ?4)")
+                            .Bind(1, change.put_request->scope)
+                            .Bind(2, change.put_request->request_id)
+                            .BindBlob(3, change.put_request->digest)
+                            .Bind(4, change.put_request->operation_id)
+                            .Run());
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<v1::Instance>> Store::LoadInstances() {
+  MutexLock lock(mutex_);
+  return ParseRows<v1::Instance>(db_->Prepare("SELECT data FROM instances ORDER BY id"));
+}
+
+absl::StatusOr<std::vector<v1::Image>> Store::LoadImages() {
+  MutexLock lock(mutex_);
+  return ParseRows<v1::Image>(db_->Prepare("SELECT data FROM images ORDER BY id"));
+}
+
+absl::StatusOr<std::vector<OperationRecord>> Store::LoadUnfinishedOperations() {
+  MutexLock lock(mutex_);
+  return ParseRows<OperationRecord>(
+      db_->Prepare("SELECT data FROM operations WHERE ended_ns IS NULL ORDER BY created_ns"));
+}
+
+absl::StatusOr<InstanceSecrets> Store::LoadSecrets(const std::string& instance_id) {
+  MutexLock lock(mutex_);
+  Statement statement = db_->Prepare(
+      "SELECT password_hash, user_data FROM instance_secrets WHERE instance_id = ?1");
+  statement.Bind(1, instance_id);
+  CVM_ASSIGN_OR_RETURN(const bool found, statement.Step());
+  if (!found) return InstanceSecrets{};
+  return InstanceSecrets{.password_hash = statement.Blob(0), .user_data = statement.Blob(1)};
+}
+
+absl::StatusOr<OperationRecord> Store::LoadOperation(const std::string& id) {
+  MutexLock lock(mutex_);
+  Statement statement = db_->Prepare("SELECT data FROM operations WHERE id = ?1");
+  statement.Bind(1, id);
+  CVM_ASSIGN_OR_RETURN(const bool found, statement.Step());
+  if (!found) return absl::NotFoundError("no such operation");
+  return ParseRow<OperationRecord>(statement, 0);
+}
+
+absl::StatusOr<std::vector<v1::Operation>> Store::ListOperations(const OperationFilter& filter) {
+  MutexLock lock(mutex_);
+  std::string sql = "SELECT data FROM operations WHERE 1";
+  if (!filter.target_id.empty()) sql += " AND target_id = ?1";
+  if (filter.unfinished_only) sql += " AND ended_ns IS NULL";
+  if (filter.after) sql += " AND (created_ns, id) < (?2, ?3)";
+  sql += " ORDER BY created_ns DESC, id DESC LIMIT ?4";
+  Statement statement = db_->Prepare(sql);
+  if (!filter.target_id.empty()) statement.Bind(1, filter.target_id);
+  if (filter.after) statement.Bind(2, filter.after->first).Bind(3, filter.after->second);
+  statement.Bind(4, static_cast<int64_t>(filter.limit));
+  CVM_ASSIGN_OR_RETURN(std::vector<OperationRecord> records,
+                       ParseRows<OperationRecord>(std::move(statement)));
+  std::vector<v1::Operation> operations;
+  operations.reserve(records.size());
+  for (OperationRecord& record : records) {
+    operations.push_back(std::move(*record.mutable_operation()));
+  }
+  return operations;
+}
+
+absl::StatusOr<std::optional<RequestRow>> Store::FindRequest(const std::string& scope,
+                                                             const std::string& request_id) {
+  MutexLock lock(mutex_);
+  Statement statement = db_->Prepare(
+      "SELECT digest, operation_id FROM requests WHERE scope = ?1 AND request_id = ?2");
+  statement.Bind(1, scope).Bind(2, request_id);
+  CVM_ASSIGN_OR_RETURN(const bool found, statement.Step());
+  if (!found) return std::nullopt;
+  return RequestRow{.scope = scope,
+                    .request_id = request_id,
+                    .digest = statement.Blob(0),
+                    .operation_id = statement.Text(1)};
+}
+
+absl::Status Store::ForgetOperations(absl::Time time) {
+  MutexLock lock(mutex_);
+  return db_
+      ->Prepare("DELETE FROM operations WHERE ended_ns IS NOT NULL AND ended_ns < ?1 "
+                "AND target_id NOT IN (SELECT id FROM instances) "
+                "AND target_id NOT IN (SELECT id FROM images)")
+      .Bind(1, absl::ToUnixNanos(time))
+      .Run();
+}
+
+}  // namespace cvm::agent

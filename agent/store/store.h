@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The agent's memory across crashes: SQLite in WAL mode with synchronous=FULL. What Apply() has
+// returned OK for is on the disk.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "agent/store/record.pb.h"
+#include "common/mutex.h"
+#include "common/sqlite.h"
+#include "cvm/agent/v1/image.pb.h"
+#include "cvm/agent/v1/instance.pb.h"
+
+namespace cvm::agent {
+
+// What an instance's config drive needs and nothing else may see; kept apart from the instance.
+struct InstanceSecrets {
+  std::string password_hash;
+  std::string user_data;
+};
+
+// Which operation a client's request id stands for.
+struct RequestRow {
+  // The caller's identity: the same id of two callers is two requests.
+  std::string scope;
+  std::string request_id;
+  // Keyed HMAC of the canonical request, raw bytes.
+  std::string digest;
+  std::string operation_id;
+};
+
+// Rows that are written together or not at all.
+struct StoreChange {
+  std::vector<v1::Instance> put_instances;
+  std::vector<std::string> delete_instances;
+  std::vector<std::pair<std::string, InstanceSecrets>> put_secrets;  // by instance id
+  std::vector<v1::Image> put_images;
+  std::vector<std::string> delete_images;
+  std::vector<store::OperationRecord> put_operations;
+  std::optional<RequestRow> put_request;
+
+  bool empty() const {
+    return put_instances.empty() && delete_instances.empty() && put_secrets.empty() &&
+           put_images.empty() && delete_images.empty() && put_operations.empty() && !put_request;
+  }
+};
+
+struct OperationFilter {
+  std::string target_id;
+  bool unfinished_only = false;
+  // Only older than this (creation time in nanoseconds, id); the page before ended there.
+  std::optional<std::pair<int64_t, std::string>> after;
+  size_t limit = 100;
+};
+
+// Thread-safe. Errors: STORE_UNAVAILABLE (disk full, I/O error), INTERNAL (a damaged row).
+class Store {
+ public:
+  // Opens or creates the database; migrates an older schema after a backup beside it
+  // (state.db.backup-<version>). FAILED_PRECONDITION for a schema newer than this program knows.
+  static absl::StatusOr<std::unique_ptr<Store>> Open(const std::string& path);
+
+  absl::Status Apply(const StoreChange& change);
+
+  absl::StatusOr<std::vector<v1::Instance>> LoadInstances();
+  absl::StatusOr<std::vector<v1::Image>> LoadImages();
+  absl::StatusOr<std::vector<store::OperationRecord>> LoadUnfinishedOperations();
+  absl::StatusOr<InstanceSecrets> LoadSecrets(const std::string& instance_id);
+
+  // NOT_FOUND status when there is none.
+  absl::StatusOr<store::OperationRecord> LoadOperation(const std::string& id);
+  // Newest first.
+  absl::StatusOr<std::vector<v1::Operation>> ListOperations(const OperationFilter& filter);
+  absl::StatusOr<std::optional<RequestRow>> FindRequest(const std::string& scope,
+                                                        const std::string& request_id);
+
+  // Forgets operations that ended before `time` and whose target is gone. Their request ids stay,
+  // so that a replay fails instead of running again.
+  absl::Status ForgetOperations(absl::Time time);
+
+ private:
+  explicit Store(std::unique_ptr<Sqlite> db) : db_(std::move(db)) {}
+  absl::Status ApplyLocked(const StoreChange& change) CVM_REQUIRES(mutex_);
+
+  Mutex mutex_;
+  std::unique_ptr<Sqlite> db_ CVM_GUARDED_BY(mutex_);
+};
+
+}  // namespace cvm::agent

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+# Completion of cvmctl for bash. Ids come from the agent; when it does not answer within a second
+# there are none.
+
+_cvmctl_ids() {
+  local kind=$1
+  shift
+  local limit=()
+  [[ $kind == operation ]] && limit=(--limit 50)
+  command cvmctl --timeout 1s --quiet -o id "$@" "$kind" list "${limit[@]}" 2>/dev/null
+}
+
+_cvmctl() {
+  local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
+  local global="--socket --address --output --timeout --quiet --help"
+  local mutation="--request-id --dry-run --wait"
+  local group="" command="" where=() word i
+
+  for ((i = 1; i < COMP_CWORD; ++i)); do
+    word=${COMP_WORDS[i]}
+    case $word in
+      --socket | --address)
+        where=("$word" "${COMP_WORDS[i + 1]}")
+        ((++i))
+        ;;
+      -o | --output | --timeout) ((++i)) ;;
+      -*) ;;
+      *)
+        if [[ -z $group ]]; then
+          group=$word
+        elif [[ -z $command ]]; then
+          command=$word
+        fi
+        ;;
+    esac
+  done
+
+  case $prev in
+    -o | --output) mapfile -t COMPREPLY < <(compgen -W "table json id" -- "$cur") && return ;;
+    --format) mapfile -t COMPREPLY < <(compgen -W "qcow2 raw" -- "$cur") && return ;;
+    --mode) mapfile -t COMPREPLY < <(compgen -W "soft hard soft-first" -- "$cur") && return ;;
+    --cdrom-bus) mapfile -t COMPREPLY < <(compgen -W "scsi sata ide" -- "$cur") && return ;;
+    --firmware) mapfile -t COMPREPLY < <(compgen -W "bios uefi" -- "$cur") && return ;;
+    --os) mapfile -t COMPREPLY < <(compgen -W "linux windows" -- "$cur") && return ;;
+    --machine) mapfile -t COMPREPLY < <(compgen -W "q35 pc" -- "$cur") && return ;;
+    --image)
+      mapfile -t COMPREPLY < <(compgen -W "$(_cvmctl_ids image "${where[@]}")" -- "$cur")
+      return
+      ;;
+    --socket | --ssh-key | --user-data | --password-hash-file | -f | --file)
+      compopt -o filenames
+      mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+      return
+      ;;
+    --import-dir)
+      compopt -o filenames
+      mapfile -t COMPREPLY < <(compgen -d -- "$cur")
+      return
+      ;;
+    --address | --timeout | --request-id | --name | --id | --vcpus | --memory | --disk | \
+      --data-disk | --nic | --host-name | --tag | --description | --owner | --etag | \
+      --soft-timeout | --log | --duration | --sha256 | --default-user | --target | --limit)
+      return
+      ;;
+  esac
+
+  local flags="" arguments=""
+  case "$group $command" in
+    " ") arguments="image instance operation host completion" flags="--version" ;;
+    "image ") arguments="import list get delete" ;;
+    "instance ")
+      arguments="create list get start stop reboot delete watch serial screenshot"
+      ;;
+    "operation ") arguments="list get wait watch cancel" ;;
+    "host ") arguments="get" ;;
+    "completion ") arguments="bash zsh fish" ;;
+    "image import")
+      flags="--name --format --id --os --firmware --machine --cdrom-bus --default-user --sha256
+        --owner --import-dir $mutation"
+      [[ $cur == -* ]] || compopt -o filenames
+      [[ $cur == -* ]] || arguments=$(compgen -f -- "$cur")
+      ;;
+    "image delete") flags="--etag $mutation" ;;
+    "instance create")
+      flags="--name --image --vcpus --memory --disk --data-disk --nic --host-name --ssh-key
+        --password-hash-file --password-prompt --user-data --tag --description --owner --id
+        --protect --no-start $mutation"
+      ;;
+    "instance list") flags="--owner" ;;
+    "instance start") flags="$mutation" ;;
+    "instance stop" | "instance reboot") flags="--mode --soft-timeout $mutation" ;;
+    "instance delete") flags="--etag $mutation" ;;
+    "instance watch") flags="--json --duration" ;;
+    "instance serial") flags="--log --take-over --read-only --duration" ;;
+    "instance screenshot") flags="--file --force" ;;
+    "operation list") flags="--target --unfinished --limit" ;;
+    "operation cancel") flags="$mutation" ;;
+  esac
+  case "$group $command" in
+    "image get" | "image delete") arguments=$(_cvmctl_ids image "${where[@]}") ;;
+    "instance get" | "instance start" | "instance stop" | "instance reboot" | "instance delete" | \
+      "instance serial" | "instance screenshot")
+      arguments=$(_cvmctl_ids instance "${where[@]}")
+      ;;
+    "operation get" | "operation wait" | "operation watch" | "operation cancel")
+      arguments=$(_cvmctl_ids operation "${where[@]}")
+      ;;
+  esac
+  local IFS=$' \t\n'
+  if [[ $cur == -* ]]; then
+    mapfile -t COMPREPLY < <(compgen -W "$flags $global" -- "$cur")
+  else
+    mapfile -t COMPREPLY < <(compgen -W "$arguments" -- "$cur")
+  fi
+}
+
+complete -F _cvmctl cvmctl

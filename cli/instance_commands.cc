@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <memory>
+#include <string>
+
+#include "cli/command_line.h"
+#include "cli/listing.h"
+#include "cli/mutation.h"
+#include "cli/parse.h"
+#include "cli/session.h"
+#include "cli/views.h"
+#include "common/clock.h"
+#include "common/status_macros.h"
+
+namespace cvm::cli {
+namespace {
+
+using agent::v1::Operation;
+
+// An answer older than this is not what people take for "now".
+constexpr absl::Duration kFresh = absl::Seconds(30);
+
+struct TargetArguments {
+  std::string id;
+  std::string etag;
+  std::string mode;
+  std::string soft_timeout;
+  MutationFlags flags;
+};
+
+// The body of a command that changes one instance: `call` of the client with its request.
+template <typename Request>
+int Change(Session& session, const TargetArguments& arguments, Request request,
+           absl::StatusOr<Operation> (Client::*call)(const Request&)) {
+  const auto client = session.client();
+  if (!client.ok()) return session.Fail(client.status());
+  request.set_instance_id(arguments.id);
+  ApplyMutationFlags(arguments.flags, &request);
+  return FinishMutation(session, arguments.flags, ((*client)->*call)(request));
+}
+
+void AddList(Command group) {
+  const auto owner = std::make_shared<std::string>();
+  Command command = group.Sub("list", "List the instances");
+  command.Text("--owner", owner.get(), "OWNER", "Only this owner's");
+  command.Run([owner](Session& session) {
+    agent::v1::ListInstancesRequest request;
+    request.set_owner(*owner);
+    const auto view = [&](const agent::v1::ListInstancesResponse& list) {
+      const absl::Time seen = FromTimestamp(list.observed_at());
+      if (list.has_observed_at() && absl::Now() - seen > kFresh) {
+        session.progress().Note("the hypervisor cannot be asked: this is how it was at " +
+                                HumanTime(list.observed_at(), session.style().zone));
+      }
+      return InstancesView(list, session.style());
+    };
+    return List<agent::v1::ListInstancesRequest, agent::v1::ListInstancesResponse,
+                agent::v1::Instance>(session, request, &Client::ListInstances,
+                                     &agent::v1::ListInstancesResponse::mutable_instances, 0, view);
+  });
+}
+
+void AddGet(Command group) {
+  const auto id = std::make_shared<std::string>();
+  Command command = group.Sub("get", "Show an instance");
+  command.Argument("INSTANCE", id.get(), "Its id (ins-...)");
+  command.Run([id](Session& session) {
+    const auto client = session.client();
+    if (!client.ok()) return session.Fail(client.status());
+    agent::v1::GetInstanceRequest request;
+    request.set_instance_id(*id);
+    const auto instance = (*client)->GetInstance(request);
+    if (!instance.ok()) return session.Fail(instance.status());
+    return session.Print(*instance, instance->id(), InstanceView(*instance, session.style()));
+  });
+}
+
+void AddStart(Command group) {
+  const auto arguments = std::make_shared<TargetArguments>();
+  Command command = group.Sub("start", "Start a stopped instance");
+  command.Argument("INSTANCE", &arguments->id, "Its id (ins-...)");
+  AddMutationFlags(command, &arguments->flags);
+  command.Run([arguments](Session& session) {
+    return Change(session, *arguments, agent::v1::StartInstanceRequest(), &Client::StartInstance);
+  });
+}
+
+// Stop and reboot take the same flags.
+template <typename Request>
+void AddDown(Command group, const std::string& name, const std::string& help,
+             absl::StatusOr<Operation> (Client::*call)(const Request&)) {
+  const auto arguments = std::make_shared<TargetArguments>();
+  Command command = group.Sub(name, help);
+  command.Argument("INSTANCE", &arguments->id, "Its id (ins-...)");
+  command.Text("--mode", &arguments->mode, "soft|hard|soft-first",
+               "Ask the guest, do not ask, or ask first (default: soft)");
+  command.Text("--soft-timeout", &arguments->soft_timeout, "DURATION",
+               "How long the guest has to act when asked (default: the agent's)");
+  AddMutationFlags(command, &arguments->flags);
+  command.Run([arguments, call](Session& session) {
+    Request request;
+    if (!arguments->mode.empty()) {
+      const auto mode = ParseStopMode(arguments->mode);
+      if (!mode.ok()) return session.Fail(About("--mode", mode.status()));
+      request.set_mode(*mode);
+    }
+    if (!arguments->soft_timeout.empty()) {
+      const auto timeout = ParseDuration(arguments->soft_timeout);
+      if (!timeout.ok()) return session.Fail(About("--soft-timeout", timeout.status()));
+      *request.mutable_timeout() = ToProtoDuration(*timeout);
+    }
+    return Change(session, *arguments, request, call);
+  });
+}
+
+void AddDelete(Command group) {
+  const auto arguments = std::make_shared<TargetArguments>();
+  Command command = group.Sub("delete", "Delete an instance and its disks, running or not");
+  command.Argument("INSTANCE", &arguments->id, "Its id (ins-...)");
+  command.Text("--etag", &arguments->etag, "ETAG", "Only if the instance still has this etag");
+  AddMutationFlags(command, &arguments->flags);
+  command.Run([arguments](Session& session) {
+    agent::v1::DeleteInstanceRequest request;
+    request.set_etag(arguments->etag);
+    return Change(session, *arguments, request, &Client::DeleteInstance);
+  });
+}
+
+void AddWatch(Command group) {
+  struct Arguments {
+    bool json = false;
+    std::string duration;
+  };
+  const auto arguments = std::make_shared<Arguments>();
+  Command command = group.Sub("watch", "Show every instance and then each change, till Ctrl-C");
+  command.Flag("--json", &arguments->json, "The same as -o json");
+  command.Text("--duration", &arguments->duration, "DURATION", "End after this long");
+  command.Run([arguments](Session& session) {
+    if (arguments->json) session.set_format(OutputFormat::kJson);
+    absl::Time end = absl::InfiniteFuture();
+    if (!arguments->duration.empty()) {
+      const auto duration = ParseDuration(arguments->duration);
+      if (!duration.ok()) return session.Fail(About("--duration", duration.status()));
+      session.LimitTo(*duration);
+      end = absl::Now() + *duration;
+    }
+    const auto client = session.client();
+    if (!client.ok()) return session.Fail(client.status());
+    int code = kExitOk;
+    const absl::Status status =
+        (*client)->WatchInstances([&](const agent::v1::InstanceEvent& event) {
+          code = session.PrintEvent(event, event.instance().id(),
+                                    InstanceEventLine(event, absl::Now(), session.style()));
+          return code == kExitOk;
+        });
+    if (status.ok()) return code;
+    // As long as was asked for. The deadline on the wire is rounded up to milliseconds.
+    if (absl::IsDeadlineExceeded(status) && absl::Now() + absl::Milliseconds(5) >= end) {
+      return static_cast<int>(kExitOk);
+    }
+    return session.Fail(status);
+  });
+}
+
+}  // namespace
+
+void AddInstanceCommands(Command root) {
+  Command group = root.Sub("instance", "Virtual machines");
+  AddInstanceCreate(group);
+  AddList(group);
+  AddGet(group);
+  AddStart(group);
+  AddDown<agent::v1::StopInstanceRequest>(group, "stop", "Stop a running instance",
+                                          &Client::StopInstance);
+  AddDown<agent::v1::RebootInstanceRequest>(group, "reboot", "Reboot a running instance",
+                                            &Client::RebootInstance);
+  AddDelete(group);
+  AddWatch(group);
+  AddInstanceSerial(group);
+  AddInstanceScreenshot(group);
+}
+
+}  // namespace cvm::cli

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cli/command_line.h"
+#include "cli/mutation.h"
+#include "cli/parse.h"
+#include "cli/password.h"
+#include "cli/session.h"
+#include "common/file.h"
+#include "common/ids.h"
+#include "common/status_macros.h"
+#include "fmt/format.h"
+
+namespace cvm::cli {
+namespace {
+
+// More than the agent takes of each, so that it is the agent that says what its limit is.
+constexpr size_t kMaxFileBytes = 1 << 20;
+
+struct CreateArguments {
+  std::string id;
+  std::string name;
+  std::string description;
+  std::string image;
+  uint32_t vcpus = 1;
+  std::string memory;
+  std::string disk;
+  std::vector<std::string> data_disks;
+  std::string host_name;
+  std::vector<std::string> ssh_keys;
+  std::string password_hash_file;
+  bool password_prompt = false;
+  std::vector<std::string> nics;
+  std::string user_data;
+  std::vector<std::string> tags;
+  std::string owner;
+  bool protect = false;
+  bool no_start = false;
+  MutationFlags flags;
+};
+
+// Unlike an error of the agent's, an absent file of the user's is a wrong command line.
+absl::StatusOr<std::string> ReadUsersFile(const std::string& path) {
+  auto content = ReadFile(path, kMaxFileBytes);
+  if (content.ok()) return content;
+  return absl::InvalidArgumentError(
+      fmt::format("{}: {}", path, std::string(content.status().message())));
+}
+
+absl::Status AddDisks(const CreateArguments& arguments, agent::v1::InstanceSpec* spec) {
+  if (!arguments.disk.empty()) {
+    const auto bytes = ParseSize(arguments.disk, kGib);
+    if (!bytes.ok()) return About("--disk", bytes.status());
+    spec->mutable_system_disk()->set_size_bytes(*bytes);
+  }
+  for (const std::string& text : arguments.data_disks) {
+    const auto disk = ParseDataDisk(text);
+    if (!disk.ok()) return About("--data-disk", disk.status());
+    *spec->add_data_disks() = *disk;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status AddKeys(const CreateArguments& arguments, agent::v1::LoginSettings* login) {
+  for (const std::string& text : arguments.ssh_keys) {
+    if (IsPublicKey(text)) {
+      login->add_ssh_public_keys(text);
+      continue;
+    }
+    const auto content = ReadUsersFile(text);
+    if (!content.ok()) return About("--ssh-key", content.status());
+    const auto keys = ParseKeyLines(*content);
+    if (!keys.ok()) return About("--ssh-key " + text, keys.status());
+    for (const std::string& key : *keys) login->add_ssh_public_keys(key);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status AddPassword(const CreateArguments& arguments, Session& session,
+                         agent::v1::LoginSettings* login) {
+  if (arguments.password_prompt) {
+    if (!arguments.password_hash_file.empty()) {
+      return absl::InvalidArgumentError(
+          "--password-prompt and --password-hash-file exclude each other");
+    }
+    CVM_ASSIGN_OR_RETURN(*login->mutable_password_hash(),
+                         PromptForPasswordHash(session.interrupter(), Random::Secure()));
+  } else if (!arguments.password_hash_file.empty()) {
+    const auto content = ReadUsersFile(arguments.password_hash_file);
+    if (!content.ok()) return About("--password-hash-file", content.status());
+    const auto hash = ParsePasswordHash(*content);
+    if (!hash.ok()) return About("--password-hash-file", hash.status());
+    login->set_password_hash(*hash);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<agent::v1::CreateInstanceRequest> MakeRequest(const CreateArguments& arguments,
+                                                             Session& session) {
+  agent::v1::CreateInstanceRequest request;
+  ApplyMutationFlags(arguments.flags, &request);
+  request.set_instance_id(arguments.id);
+  request.set_owner(arguments.owner);
+  request.set_start(arguments.no_start ? agent::v1::CreateInstanceRequest::START_NO
+                                       : agent::v1::CreateInstanceRequest::START_YES);
+  auto* const spec = request.mutable_spec();
+  spec->set_name(arguments.name);
+  spec->set_description(arguments.description);
+  spec->set_image_id(arguments.image);
+  spec->set_vcpus(arguments.vcpus);
+  const auto memory = ParseSize(arguments.memory, kMib);
+  if (!memory.ok()) return About("--memory", memory.status());
+  spec->set_memory_mib(*memory / kMib);
+  spec->set_host_name(arguments.host_name);
+  spec->set_termination_protection(arguments.protect);
+  for (const std::string& text : arguments.tags) {
+    const auto tag = ParseTag(text);
+    if (!tag.ok()) return About("--tag", tag.status());
+    (*spec->mutable_tags())[tag->first] = tag->second;
+  }
+  for (const std::string& text : arguments.nics) {
+    const auto nic = ParseNic(text);
+    if (!nic.ok()) return About("--nic", nic.status());
+    *spec->add_nics() = *nic;
+  }
+  CVM_RETURN_IF_ERROR(AddDisks(arguments, spec));
+  if (!arguments.user_data.empty()) {
+    const auto content = ReadUsersFile(arguments.user_data);
+    if (!content.ok()) return About("--user-data", content.status());
+    spec->set_user_data(*content);
+  }
+  CVM_RETURN_IF_ERROR(AddKeys(arguments, spec->mutable_login()));
+  // Last, so that nobody types a password for a command line that is wrong.
+  CVM_RETURN_IF_ERROR(AddPassword(arguments, session, spec->mutable_login()));
+  return request;
+}
+
+int Create(Session& session, const CreateArguments& arguments) {
+  const auto request = MakeRequest(arguments, session);
+  if (!request.ok()) return session.Fail(request.status());
+  const auto client = session.client();
+  if (!client.ok()) return session.Fail(client.status());
+  return FinishMutation(session, arguments.flags, (*client)->CreateInstance(*request));
+}
+
+}  // namespace
+
+void AddInstanceCreate(Command group) {
+  const auto arguments = std::make_shared<CreateArguments>();
+  Command command = group.Sub("create", "Create an instance, and start it");
+  command.Text("--name", &arguments->name, "NAME", "Name for people (default: the id)");
+  command.Text("--image", &arguments->image, "IMAGE", "Image to boot (img-...)", true);
+  command.Number("--vcpus", &arguments->vcpus, "Virtual processors");
+  command.Text("--memory", &arguments->memory, "SIZE", "Memory: MiB, or with K, M, G, T", true);
+  command.Text("--disk", &arguments->disk, "SIZE",
+               "System disk: GiB, or with K, M, G, T (default: the agent's)");
+  command.Texts("--data-disk", &arguments->data_disks, "SIZE[,id=DISK]", "A data disk, likewise");
+  command.Texts("--nic", &arguments->nics, "NIC",
+                "network=NAME,ip=ADDRESS,ipv6=ADDRESS/LENGTH,mac=MAC,id=ENI, each part optional");
+  command.Text("--host-name", &arguments->host_name, "NAME", "The guest's own (default: the id)");
+  command.Texts("--ssh-key", &arguments->ssh_keys, "FILE|KEY", "Public key, or a file of them");
+  command.Text("--password-hash-file", &arguments->password_hash_file, "FILE",
+               "File with a password hash in crypt form");
+  command.Flag("--password-prompt", &arguments->password_prompt,
+               "Ask for a password, of which the agent gets the hash");
+  command.Text("--user-data", &arguments->user_data, "FILE", "What cloud-init runs at first boot");
+  command.Texts("--tag", &arguments->tags, "KEY=VALUE", "A tag");
+  command.Text("--description", &arguments->description, "TEXT", "Description");
+  command.Text("--owner", &arguments->owner, "OWNER", "Free text");
+  command.Text("--id", &arguments->id, "INSTANCE", "Id for the instance (made if not given)");
+  command.Flag("--protect", &arguments->protect, "Refuse to delete it");
+  command.Flag("--no-start", &arguments->no_start, "Do not start it");
+  AddMutationFlags(command, &arguments->flags);
+  command.Run([arguments](Session& session) { return Create(session, *arguments); });
+}
+
+}  // namespace cvm::cli
