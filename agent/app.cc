@@ -7,6 +7,8 @@
 #include <sys/statvfs.h>
 #include <time.h>
 
+#include <filesystem>
+
 #include "agent/core/host_view.h"
 #include "agent/core/image_manager.h"
 #include "agent/core/instance_manager.h"
@@ -42,6 +44,18 @@ absl::Status MakeTree(const Config& config, const Paths& paths) {
   }
   CVM_RETURN_IF_ERROR(MakeFolders(config.import_dir, 0700));
   return MakeFolders(config.run_dir, 0755);
+}
+
+// What a crash left of files that were being written.
+absl::Status RemoveLeftovers(const Paths& paths) {
+  CVM_RETURN_IF_ERROR(RemoveTemporaryFiles(paths.state_dir()));
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(paths.Instances(), error)) {
+    CVM_RETURN_IF_ERROR(RemoveTemporaryFiles(entry.path()));
+  }
+  if (!error) return absl::OkStatus();
+  return absl::InternalError(fmt::format("cannot look into {}: {}", paths.Instances(),
+                                         error.message()));
 }
 
 // Two agents on one state would run operations twice.
@@ -127,6 +141,7 @@ absl::Status RunAgent(const Config& config) {
 
   CVM_RETURN_IF_ERROR(MakeTree(config, paths));
   CVM_ASSIGN_OR_RETURN(const UniqueFd lock, TakeLock(paths));
+  CVM_RETURN_IF_ERROR(RemoveLeftovers(paths));
   CVM_ASSIGN_OR_RETURN(const std::string request_key, LoadOrMakeRequestKey(paths, random));
   CVM_ASSIGN_OR_RETURN(const std::unique_ptr<Store> store, Store::Open(paths.Database()));
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 
 #include "cloudinit/ip_address.h"
 #include "common/status_macros.h"
@@ -33,9 +34,17 @@ void GetOneOf(TomlTable& table, std::string_view key, const std::array<std::stri
   }
 }
 
+// "127.x.x.x:port" or "[::1]:port". No names: what a name stands for can change.
 bool IsLoopback(std::string_view address) {
-  return address.starts_with("127.") || address.starts_with("[::1]:") ||
-         address.starts_with("localhost:");
+  const size_t colon = address.rfind(':');
+  if (colon == std::string_view::npos) return false;
+  const std::string_view port = address.substr(colon + 1);
+  uint16_t number = 0;
+  const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), number);
+  if (error != std::errc() || end != port.data() + port.size()) return false;
+  const std::string_view host = address.substr(0, colon);
+  const std::optional<Ipv4Address> ipv4 = Ipv4Address::Parse(host);
+  return host == "[::1]" || (ipv4 && ipv4->bits >> 24 == 127);
 }
 
 void ReadListen(TomlTable table, const std::string& run_dir, Config::Listen& listen) {

@@ -46,7 +46,7 @@ struct PlacementOptions {
   bool hard_link = true;
   // Told from time to time how many bytes of how many are copied; false stops the copy with
   // CANCELLED.
-  std::function<bool(uint64_t done, uint64_t size)> on_copied;
+  std::function<bool(uint64_t done, uint64_t size)> on_copied = nullptr;
 };
 
 // A file beneath the folder is taken where it is. Another gets a second name in the folder: as a

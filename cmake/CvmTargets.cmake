@@ -62,13 +62,14 @@ function(cvm_executable)
 endfunction()
 
 # cvm_test(NAME <target> SOURCES <file>... [DEPS <target>...] [LABELS unit|contract|...])
-# One GoogleTest executable, registered with ctest. It finds its data through CVM_TESTDATA.
+# One GoogleTest executable, registered with ctest and run in the top folder, from which CVM_TESTDATA
+# leads to its data.
 function(cvm_test)
   cmake_parse_arguments(ARG "" "NAME" "SOURCES;DEPS;LIBS;LABELS" ${ARGN})
   cvm_executable(NAME ${ARG_NAME} SOURCES ${ARG_SOURCES}
                  DEPS ${ARG_DEPS} ${ARG_LIBS} GTest::gtest GTest::gtest_main GTest::gmock)
   target_compile_definitions(${ARG_NAME} PRIVATE
-    CVM_TESTDATA="${PROJECT_SOURCE_DIR}/tests/testdata")
-  add_test(NAME ${ARG_NAME} COMMAND ${ARG_NAME})
+    CVM_TESTDATA="tests/testdata")
+  add_test(NAME ${ARG_NAME} COMMAND ${ARG_NAME} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
   set_tests_properties(${ARG_NAME} PROPERTIES LABELS "${ARG_LABELS}")
 endfunction()

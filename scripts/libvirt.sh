@@ -12,10 +12,11 @@ libvirt_with_systemd() { [[ -d /run/systemd/system ]]; }
 
 libvirt_answers() { timeout 60 virsh --quiet --connect "$libvirt_uri" uri >/dev/null 2>&1; }
 
-# libvirt_runs PROGRAM: whether a process of that program uses the pid file that is its default.
+# libvirt_runs PROGRAM PID_FILE: whether that program runs, by its default pid files or by PID_FILE.
 libvirt_runs() {
-  local pid
-  for pid in $(cat "/run/$1.pid" "/run/libvirt/$1.pid" 2>/dev/null); do
+  local file pid
+  for file in "/run/$1.pid" "/run/libvirt/$1.pid" "$2"; do
+    pid=$(cat "$file" 2>/dev/null) || continue
     [[ $(cat "/proc/$pid/comm" 2>/dev/null) == "$1" ]] && return 0
   done
   return 1
@@ -33,11 +34,11 @@ libvirt_up() {
       echo "$unit" >>"$run/libvirt.units"
     done
   else
-    if ! libvirt_runs virtlogd; then
-      virtlogd --daemon --pid-file "$run/virtlogd.pid" || return
+    if ! libvirt_runs virtlogd "$run/virtlogd.pid"; then
+      virtlogd --daemon --pid-file "$run/virtlogd.pid" 3>&- || return
     fi
-    if ! libvirt_runs libvirtd; then
-      libvirtd --daemon --pid-file "$run/libvirtd.pid" || return
+    if ! libvirt_runs libvirtd "$run/libvirtd.pid"; then
+      libvirtd --daemon --pid-file "$run/libvirtd.pid" 3>&- || return
     fi
   fi
   # The first connection waits for the probe of QEMU's capabilities.

@@ -3,6 +3,8 @@
 #
 # The Debian 12 packages that the project uses, by purpose, and `ensure_packages`. Source it.
 
+# Each list is read through its name: packages_PURPOSE.
+# shellcheck disable=SC2034
 packages_build='
   ccache cmake g++ mold ninja-build pkg-config scdoc
   libabsl-dev libcli11-dev libcrypt-dev libfmt-dev libgrpc++-dev libnl-route-3-dev libpng-dev
@@ -17,13 +19,14 @@ packages_runtime='
 # What tests/images/debian12.sh needs, and a login into what it makes.
 packages_image='dosfstools e2fsprogs fdisk gdisk mmdebstrap mount mtools openssh-client zstd'
 
+# shellcheck disable=SC2034
 packages_test="$packages_runtime $packages_image"'
-  clang-16 clang-format-16 clang-tidy-16 clang-tools-16 libclang-rt-16-dev lld-16 llvm-16
+  clang-16 clang-format-16 clang-tidy-16 clang-tools-16 libclang-rt-16-dev lld-16
   libgmock-dev libgtest-dev
   dnsmasq-base ebtables iptables
-  genisoimage libxml2-utils xorriso
+  genisoimage libxml2-utils user-mode-linux xorriso
   busybox-static cpio grub-common grub-efi-amd64-bin grub-pc-bin kmod
-  python3 python3-pytest shellcheck socat'
+  git procps python3 python3-pyflakes python3-pytest shellcheck socat'
 
 # missing_packages PURPOSE…: prints the packages of these purposes that are not installed.
 missing_packages() {

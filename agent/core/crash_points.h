@@ -11,9 +11,9 @@
 
 namespace cvm::agent::core {
 
-// The instant: "CREATE_INSTANCE/2/before-run". The points of step N are before-run (its start is
-// written down), after-run (it is not yet written down that it is done), before-undo and after-undo.
-// Besides: "<ACTION>/end/before-commit".
+// The instant: "CREATE_INSTANCE/making the disks/before-run". The points of a step are before-run
+// (its start is written down), after-run (it is not yet written down that it is done), before-undo
+// and after-undo. Besides: "<ACTION>/end/before-commit".
 struct CrashSite {
   v1::Operation::Action action = v1::Operation::ACTION_UNSPECIFIED;
   std::string step;

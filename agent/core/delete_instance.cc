@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// DeleteInstance: power off, undefine, remove the files, forget. Once the domain is undefined there
-// is no way back, and what remains is tried until it works.
+// DeleteInstance: power off, undefine, remove the files, forget. From the undefinition on there is
+// no way back (whether it was done is not known when its answer is lost), and what remains is tried
+// until it works.
 #include "agent/core/instance_files.h"
 #include "agent/core/power_steps.h"
 #include "agent/core/workflows.h"
@@ -29,12 +30,15 @@ Workflow DeleteInstanceWorkflow(const Core& core, const v1::DeleteInstanceReques
       .percent = 50,
       .run = [&core, id](StepContext& context) -> absl::StatusOr<StepResult> {
         CVM_ASSIGN_OR_RETURN(const InstancePtr instance, RequireInstance(core, id));
+        // Somebody else may have started it meanwhile.
+        CVM_RETURN_IF_ERROR(EnsureOff(core, *instance));
         CVM_RETURN_IF_ERROR(core.hypervisor.UndefineDomain(instance->uuid()));
         context.change().UpdateInstance(id, [](v1::Instance& changed) {
           changed.set_lifecycle(v1::LIFECYCLE_DELETED);
         });
         return StepResult::Done();
       },
+      .forward_only = true,
   });
   workflow.steps.push_back({
       .name = "removing the disks",

@@ -65,9 +65,9 @@ InstanceState DeriveState(const v1::Instance& instance) {
     const InstanceState state = OfOperation(operation.action());
     if (state != v1::INSTANCE_STATE_UNSPECIFIED) return state;
   }
+  if (IsLaunchFailed(instance)) return v1::LAUNCH_FAILED;
   if (instance.lifecycle() == v1::LIFECYCLE_DELETED) return v1::TERMINATING;
   if (instance.lifecycle() == v1::LIFECYCLE_RECYCLED) return v1::SHUTDOWN;
-  if (IsLaunchFailed(instance)) return v1::LAUNCH_FAILED;
   return OfObservation(instance.observed_power().state());
 }
 

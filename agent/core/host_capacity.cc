@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/core/host_capacity.h"
 
+#include <algorithm>
+
 #include "agent/core/derive_state.h"
 #include "common/errors.h"
 #include "common/status_macros.h"
@@ -10,6 +12,8 @@ namespace cvm::agent::core {
 namespace {
 
 constexpr uint64_t kMib = 1 << 20;
+// What one guest can have without an interrupt remapper.
+constexpr uint32_t kMaxGuestVcpus = 255;
 
 absl::Status Insufficient(ErrorReason reason, std::string_view what, uint64_t asked,
                           uint64_t limit, std::string_view unit) {
@@ -60,9 +64,10 @@ absl::Status CheckCapacity(const Core& core, const Demand& demand) {
   CVM_ASSIGN_OR_RETURN(const v1::Host::Capacity has, GetCapacity(core));
   CVM_ASSIGN_OR_RETURN(const hypervisor::HostInfo host, core.hypervisor.GetHostInfo());
   // Overcommit is between guests: one guest alone gets no more vCPUs than the host has.
-  if (demand.vcpus > host.cpus) {
+  const uint32_t one_guest = std::min(host.cpus, kMaxGuestVcpus);
+  if (demand.vcpus > one_guest) {
     return Insufficient(ErrorReason::ERROR_REASON_INSUFFICIENT_VCPUS, "CPUs for one guest",
-                        demand.vcpus, host.cpus, "vCPUs");
+                        demand.vcpus, one_guest, "vCPUs");
   }
   const uint64_t vcpus = Minus(has.vcpus_total(), has.vcpus_allocated());
   if (demand.vcpus > vcpus) {

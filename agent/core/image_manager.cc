@@ -8,6 +8,7 @@
 #include "agent/core/validation.h"
 #include "common/errors.h"
 #include "common/file.h"
+#include "common/log.h"
 #include "common/status_macros.h"
 #include "fmt/format.h"
 
@@ -38,6 +39,25 @@ void FillDefaults(v1::GuestProperties& properties) {
   }
 }
 
+absl::Status CheckSource(const std::string& folder, const std::string& source_file) {
+  const absl::Status status = OpenBeneath(folder, source_file).status();
+  switch (ReasonOf(status)) {
+    case ErrorReason::ERROR_REASON_UNSPECIFIED:
+      if (status.ok()) return status;
+      // The message names a path of the host.
+      CVM_LOG_ERROR("cannot look at an import's source: {}", std::string(status.message()));
+      return Error(ErrorReason::ERROR_REASON_INTERNAL,
+                   "the agent cannot look into its import folder: its log says why");
+    case ErrorReason::ERROR_REASON_INVALID_FIELD:
+      // Under the name that the field has in the request.
+      return Error(ErrorReason::ERROR_REASON_INVALID_FIELD,
+                   std::string(status.message()),
+                   {{"field", "source_file"}});
+    default:
+      return status;
+  }
+}
+
 }  // namespace
 
 absl::StatusOr<Operation> ImageManager::Import(const Caller& caller,
@@ -48,7 +68,7 @@ absl::StatusOr<Operation> ImageManager::Import(const Caller& caller,
 
 absl::StatusOr<Plan> ImageManager::PlanImport(v1::ImportImageRequest request) const {
   CVM_RETURN_IF_ERROR(ValidateImport(request));
-  CVM_RETURN_IF_ERROR(OpenBeneath(core_.config.import_dir, request.source_file()).status());
+  CVM_RETURN_IF_ERROR(CheckSource(core_.config.import_dir, request.source_file()));
   const ImageTable& images = core_.ledger.images();
   if (request.image_id().empty()) {
     do {

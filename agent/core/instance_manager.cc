@@ -42,6 +42,10 @@ absl::Status WrongState(const v1::Instance& instance, std::string_view wanted) {
                 {"state", v1::InstanceState_Name(instance.state())}});
 }
 
+bool IsBusy(const v1::Instance& instance) {
+  return instance.latest_operation().state() == Operation::OPERATING;
+}
+
 // The hypervisor can be asked, so what was observed is true.
 absl::Status RequireKnown(const Core& core, const v1::Instance& instance) {
   if (instance.observed_power().state() != ObservedPower::UNKNOWN) return absl::OkStatus();
@@ -174,7 +178,9 @@ absl::StatusOr<Plan> InstanceManager::PlanCreate(v1::CreateInstanceRequest reque
   Plan plan;
   plan.action = Operation::CREATE_INSTANCE;
   plan.target_id = request.instance_id();
-  plan.change.put_secrets.emplace_back(instance.id(), std::move(secrets));
+  if (!secrets.password_hash.empty() || !secrets.user_data.empty()) {
+    plan.change.put_secrets.emplace_back(instance.id(), std::move(secrets));
+  }
   plan.change.new_instances.push_back(std::move(instance));
   plan.request = std::make_unique<v1::CreateInstanceRequest>(std::move(request));
   return plan;
@@ -211,7 +217,8 @@ absl::StatusOr<Operation> InstanceManager::Start(const Caller& caller,
         plan.target_id = instance->id();
         plan.request = std::make_unique<v1::StartInstanceRequest>(request);
         // An operation under way is the better reason to refuse; the engine names it.
-        if (instance->latest_operation().state() == Operation::OPERATING) return plan;
+        plan.target_was_busy = IsBusy(*instance);
+        if (plan.target_was_busy) return plan;
         if (instance->state() != v1::STOPPED) return WrongState(*instance, "STOPPED");
         if (instance->observed_power().state() == ObservedPower::ABSENT) {
           return Error(ErrorReason::ERROR_REASON_DOMAIN_NOT_FOUND,
@@ -219,12 +226,12 @@ absl::StatusOr<Operation> InstanceManager::Start(const Caller& caller,
                                    instance->id()),
                        {{"instance_id", instance->id()}});
         }
-        CVM_RETURN_IF_ERROR(CheckCapacity(
-            core_, {.vcpus = instance->spec().vcpus(),
-                    .memory_mib = instance->wanted_power() == v1::WANTED_POWER_ON
-                                      ? 0
-                                      : instance->spec().memory_mib(),
-                    .disk_bytes = 0}));
+        // One that went off by itself is still meant to be on, and counted.
+        if (instance->wanted_power() != v1::WANTED_POWER_ON) {
+          CVM_RETURN_IF_ERROR(CheckCapacity(core_, {.vcpus = instance->spec().vcpus(),
+                                                    .memory_mib = instance->spec().memory_mib(),
+                                                    .disk_bytes = 0}));
+        }
         plan.change.UpdateInstance(instance->id(), [](v1::Instance& changed) {
           changed.set_wanted_power(v1::WANTED_POWER_ON);
         });
@@ -240,8 +247,7 @@ absl::StatusOr<Operation> InstanceManager::Stop(const Caller& caller,
         CVM_RETURN_IF_ERROR(CheckTimeout(request.has_timeout(), request.timeout()));
         CVM_ASSIGN_OR_RETURN(const InstancePtr instance, Get(request.instance_id()));
         CVM_RETURN_IF_ERROR(RequireKnown(core_, *instance));
-        if (instance->latest_operation().state() != Operation::OPERATING &&
-            !IsOn(instance->observed_power().state())) {
+        if (!IsBusy(*instance) && !IsOn(instance->observed_power().state())) {
           return WrongState(*instance, "RUNNING");
         }
         auto filled = std::make_unique<v1::StopInstanceRequest>(request);
@@ -253,6 +259,7 @@ absl::StatusOr<Operation> InstanceManager::Stop(const Caller& caller,
         Plan plan;
         plan.action = Operation::STOP_INSTANCE;
         plan.target_id = instance->id();
+        plan.target_was_busy = IsBusy(*instance);
         plan.overrides_soft_stop = filled->mode() == v1::STOP_MODE_HARD;
         if (!plan.overrides_soft_stop) plan.notes[kSoftStopNote] = "1";
         plan.request = std::move(filled);
@@ -268,8 +275,7 @@ absl::StatusOr<Operation> InstanceManager::Reboot(const Caller& caller,
         CVM_RETURN_IF_ERROR(CheckTimeout(request.has_timeout(), request.timeout()));
         CVM_ASSIGN_OR_RETURN(const InstancePtr instance, Get(request.instance_id()));
         CVM_RETURN_IF_ERROR(RequireKnown(core_, *instance));
-        if (instance->latest_operation().state() != Operation::OPERATING &&
-            instance->state() != v1::RUNNING) {
+        if (!IsBusy(*instance) && instance->state() != v1::RUNNING) {
           return WrongState(*instance, "RUNNING");
         }
         auto filled = std::make_unique<v1::RebootInstanceRequest>(request);
@@ -281,6 +287,7 @@ absl::StatusOr<Operation> InstanceManager::Reboot(const Caller& caller,
         Plan plan;
         plan.action = Operation::REBOOT_INSTANCE;
         plan.target_id = instance->id();
+        plan.target_was_busy = IsBusy(*instance);
         plan.request = std::move(filled);
         return plan;
       });

@@ -14,8 +14,10 @@ namespace {
 
 void SetLatestOperation(v1::Instance& instance, const v1::Operation& operation) {
   const v1::Operation& present = instance.latest_operation();
-  if (present.id() != operation.id() &&
-      FromTimestamp(present.create_time()) > FromTimestamp(operation.create_time())) {
+  if (present.id() == operation.id()) {
+    if (present.revision() > operation.revision()) return;
+  } else if (!present.id().empty() && operation.revision() > 1) {
+    // Not a new one, so one that was overridden. Not told by the times: the wall clock may jump.
     return;
   }
   *instance.mutable_latest_operation() = operation;

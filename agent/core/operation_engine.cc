@@ -112,11 +112,14 @@ absl::Status OperationEngine::CheckTargetFree(const Plan& plan) const {
   {
     MutexLock lock(mutex_);
     for (const auto& [id, active] : active_) {
-      if (active->target_id == plan.target_id && !active->ended) present.push_back(active);
+      if (active->target_id == plan.target_id) present.push_back(active);
     }
   }
   for (const ActivePtr& active : present) {
-    if (plan.overrides_soft_stop && active->Record().notes().contains(kSoftStopNote)) continue;
+    // An end that is being written down is waited for: the ledger may show it already.
+    const OperationRecord record = active->Record();
+    if (record.operation().state() != Operation::OPERATING) continue;
+    if (plan.overrides_soft_stop && record.notes().contains(kSoftStopNote)) continue;
     return Error(ErrorReason::ERROR_REASON_OPERATION_IN_PROGRESS,
                  fmt::format("{} is busy with operation {} ({}): wait for it, or cancel it",
                              plan.target_id, active->id, Operation::Action_Name(active->action)),
@@ -141,6 +144,11 @@ absl::StatusOr<Operation> OperationEngine::Submit(
   }
   CVM_ASSIGN_OR_RETURN(Plan plan, make_plan());
   CVM_RETURN_IF_ERROR(CheckTargetFree(plan));
+  if (plan.target_was_busy) {
+    // No other submission runs meanwhile, so the target is as free now as it was just found.
+    CVM_ASSIGN_OR_RETURN(plan, make_plan());
+    CVM_RETURN_IF_ERROR(CheckTargetFree(plan));
+  }
 
   OperationRecord record;
   Operation& operation = *record.mutable_operation();

@@ -43,6 +43,9 @@ struct Plan {
   std::map<std::string, std::string> notes;
   // May begin although a soft stop of the same target (a record with kSoftStopNote) is pending.
   bool overrides_soft_stop = false;
+  // An operation on the target was seen under way, so what depends on the target's state was not
+  // checked. When that operation has ended by the time of the submission, the plan is made anew.
+  bool target_was_busy = false;
 };
 
 // Marks the record of a stop that waits for its guest.
@@ -102,8 +105,9 @@ class OperationEngine {
   absl::StatusOr<v1::Operation> Cancel(const std::string& id, bool validate_only);
 
   // Calls `observer` with the operation now and at each change, the last one ended, on any thread
-  // and never two at a time. It must be quick and must not call the engine. Nothing is called once
-  // the returned handle is dropped (dropping waits for a call under way). OPERATION_NOT_FOUND.
+  // and never two at a time. It must be quick and must not call the engine. No call begins once the
+  // returned handle is dropped, but one may be under way: Cancel() waits for it, dropping (also from
+  // within the call) does not. OPERATION_NOT_FOUND.
   class Observation;
   absl::StatusOr<std::shared_ptr<Observation>> Observe(
       const std::string& id, std::function<void(const v1::Operation&)> observer);
@@ -178,7 +182,7 @@ class OperationEngine::Observation {
       : observer_(std::move(observer)) {}
   ~Observation() = default;
 
-  // Nothing is called afterwards.
+  // Waits for a call under way; nothing is called afterwards. Not from within a call.
   void Cancel();
 
  private:

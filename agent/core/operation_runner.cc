@@ -18,6 +18,18 @@ using v1::Operation;
 constexpr absl::Duration kFirstRetry = absl::Seconds(1);
 constexpr absl::Duration kLongestRetry = absl::Minutes(1);
 
+// What callers see of an error. One without a reason is the agent's own affair and may name a path
+// of the host: it is for the log.
+absl::Status ForCallers(const absl::Status& status) {
+  if (ReasonOf(status) != ErrorReason::ERROR_REASON_UNSPECIFIED) return status;
+  if (absl::IsCancelled(status)) {
+    return Error(ErrorReason::ERROR_REASON_OPERATION_CANCELLED, "cancelled on request");
+  }
+  return Error(ErrorReason::ERROR_REASON_INTERNAL,
+               fmt::format("an error within the agent ({}): its log says more",
+                           absl::StatusCodeToString(status.code())));
+}
+
 }  // namespace
 
 // One run of one step.
@@ -117,6 +129,7 @@ OperationEngine::Next OperationEngine::RunStep(Active& active) {
   const absl::StatusOr<StepResult> result = step.run(context);
   if (!result.ok()) return StepFailed(active, context, result.status());
   if (CrashesAt(active, step.name, "after-run")) return Next::kLeave;
+  active.unavailable_since.reset();
   if (result->done()) return StepDone(active, context);
   if (const absl::Status saved = context.SaveNotes(); !saved.ok()) return Retry(active, saved);
   Park(active, result->wait);
@@ -138,20 +151,24 @@ OperationEngine::Next OperationEngine::StepDone(Active& active, Context& context
   const absl::Status written = Write(active, std::move(next), std::move(context.change()));
   if (!written.ok()) return Retry(active, written);
   active.retries = 0;
-  active.unavailable_since.reset();
   return Next::kGoOn;
 }
 
 OperationEngine::Next OperationEngine::StepFailed(Active& active, Context& context,
                                                   const absl::Status& status) {
   // The agent is stopping: the step gave up, and the next start takes it up again.
-  if (Stopping() && !active.cancelled) return Next::kLeave;
+  if (Stopping()) return Next::kLeave;
   const ErrorReason reason = ReasonOf(status);
   const Step& step = active.workflow.steps[context.record().steps_started() - 1];
   if (step.forward_only || reason == ErrorReason::ERROR_REASON_STORE_UNAVAILABLE) {
     return Retry(active, status);
   }
-  if (reason == ErrorReason::ERROR_REASON_HYPERVISOR_UNAVAILABLE && !active.cancelled) {
+  if (active.cancelled) {
+    // Whatever the step gave up with.
+    return BeginUndo(active, context.record(),
+                     Error(ErrorReason::ERROR_REASON_OPERATION_CANCELLED, "cancelled on request"));
+  }
+  if (reason == ErrorReason::ERROR_REASON_HYPERVISOR_UNAVAILABLE) {
     const absl::Duration now = clock_.Monotonic();
     if (!active.unavailable_since) active.unavailable_since = now;
     if (now - *active.unavailable_since < options_.hypervisor_grace) return Retry(active, status);
@@ -166,7 +183,7 @@ OperationEngine::Next OperationEngine::BeginUndo(Active& active, OperationRecord
                                                  const absl::Status& status) {
   Operation& operation = *next.mutable_operation();
   operation.set_undoing(true);
-  *operation.mutable_error() = ToProto(status);
+  *operation.mutable_error() = ToProto(ForCallers(status));
   const absl::Status written = Write(active, std::move(next), {});
   if (!written.ok()) return Retry(active, written);
   active.retries = 0;
@@ -211,7 +228,8 @@ OperationEngine::Next OperationEngine::Retry(Active& active, const absl::Status&
     MutexLock lock(active.mutex);
     Operation& operation = *active.record.mutable_operation();
     const std::string stage = operation.stage().substr(0, operation.stage().find(" (trying again"));
-    operation.set_stage(fmt::format("{} (trying again: {})", stage, std::string(why.message())));
+    operation.set_stage(
+        fmt::format("{} (trying again: {})", stage, std::string(ForCallers(why).message())));
     operation.set_revision(operation.revision() + 1);
   }
   Publish(active);

@@ -4,6 +4,7 @@
 #include <unordered_map>
 
 #include "agent/core/derive_state.h"
+#include "common/ids.h"
 #include "common/log.h"
 
 namespace cvm::agent::core {
@@ -58,7 +59,8 @@ void WriteObservation(Ledger& ledger, const LedgerChange& change) {
 
 }  // namespace
 
-PowerMonitor::PowerMonitor(Ledger& ledger, const Clock& clock) : ledger_(ledger), clock_(clock) {
+PowerMonitor::PowerMonitor(Ledger& ledger, const Clock& clock)
+    : ledger_(ledger), clock_(clock), counter_id_(MakeUuid(Random::Secure())) {
   connection_.since = clock.Now();
   connection_.message = "not connected yet";
 }

@@ -48,6 +48,8 @@ class PowerMonitor {
 
   // How often the guest was seen to reboot since the agent started.
   uint64_t RebootCount(const std::string& uuid) const;
+  // Tells counts of this run of the agent from those of another.
+  const std::string& counter_id() const { return counter_id_; }
 
   // Waits until every event given so far has been worked off; for tests.
   void WaitIdle();
@@ -62,6 +64,7 @@ class PowerMonitor {
 
   Ledger& ledger_;
   const Clock& clock_;
+  const std::string counter_id_;
   std::function<void(const std::string&)> wake_;
 
   mutable Mutex mutex_;

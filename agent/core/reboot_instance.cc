@@ -12,9 +12,10 @@
 namespace cvm::agent::core {
 namespace {
 
-// The reboots seen before the guest was asked. The count starts anew with the agent, so after a
-// restart of the agent any reboot that is seen counts.
+// The reboots seen before the guest was asked, and who counted them. The count starts anew with the
+// agent, so after a restart of the agent any reboot that is seen counts.
 constexpr char kSeenBefore[] = "reboots-before";
+constexpr char kCounter[] = "reboot-counter";
 
 absl::StatusOr<bool> HasRebooted(const Core& core, const v1::Instance& instance,
                                  StepContext& context) {
@@ -28,11 +29,13 @@ absl::StatusOr<bool> HasRebooted(const Core& core, const v1::Instance& instance,
   const std::string note = context.Note(kSeenBefore);
   if (note.empty()) {
     context.SetNote(kSeenBefore, std::to_string(seen));
+    context.SetNote(kCounter, core.power.counter_id());
     return false;
   }
+  if (context.Note(kCounter) != core.power.counter_id()) return seen > 0;
   uint64_t before = 0;
   std::from_chars(note.data(), note.data() + note.size(), before);
-  return seen != before && seen > 0;
+  return seen > before;
 }
 
 absl::StatusOr<StepResult> Reboot(const Core& core, const v1::RebootInstanceRequest& request,

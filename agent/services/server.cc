@@ -16,6 +16,7 @@
 #include "common/log.h"
 #include "common/status_macros.h"
 #include "fmt/format.h"
+#include "grpc/health/v1/health.pb.h"
 
 namespace cvm::agent::services {
 namespace {
@@ -84,6 +85,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
   unlink(listen.socket.c_str());
 
   grpc::EnableDefaultHealthCheckService(true);
+  // Reflection describes what is linked in, and nothing else of this program names it.
+  grpc::health::v1::HealthCheckRequest::descriptor();
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
   grpc::ResourceQuota quota("cvm-agentd");

@@ -3,8 +3,11 @@
 
 #include <unistd.h>
 
-#include "common/errors.h"
+#include <algorithm>
+
 #include "common/clock.h"
+#include "common/errors.h"
+#include "common/log.h"
 #include "common/status_macros.h"
 #include "fmt/format.h"
 
@@ -111,7 +114,20 @@ absl::Status Store::Apply(const StoreChange& change) {
   MutexLock lock(mutex_);
   CVM_ASSIGN_OR_RETURN(SqliteTransaction transaction, SqliteTransaction::Begin(*db_));
   CVM_RETURN_IF_ERROR(ApplyLocked(change));
-  return transaction.Commit();
+  CVM_RETURN_IF_ERROR(transaction.Commit());
+  const bool removes_secrets =
+      !change.delete_instances.empty() ||
+      std::any_of(change.put_secrets.begin(), change.put_secrets.end(), [](const auto& entry) {
+        return entry.second.password_hash.empty() && entry.second.user_data.empty();
+      });
+  if (removes_secrets) {
+    // Else the secrets would stay readable in the log. The change itself is done in any case.
+    if (const absl::Status status = db_->Checkpoint(); !status.ok()) {
+      CVM_LOG_WARNING("removed secrets stay in the store's log for now: {}",
+                      std::string(status.message()));
+    }
+  }
+  return absl::OkStatus();
 }
 
 absl::Status Store::ApplyLocked(const StoreChange& change) {

@@ -17,6 +17,14 @@ absl::Status Malformed(std::string_view problem) {
                fmt::format("The hypervisor's screen dump {}.", problem));
 }
 
+absl::Status CheckSize(uint32_t width, uint32_t height) {
+  if (width != 0 && height != 0 && width <= kMaxScreenSide && height <= kMaxScreenSide) {
+    return absl::OkStatus();
+  }
+  return Malformed(
+      fmt::format("is of {}x{} pixels, beyond 1 to {}", width, height, kMaxScreenSide));
+}
+
 // Takes a decimal number, after white space and comments, off the front of `*rest`.
 std::optional<uint32_t> TakeNumber(std::string_view* rest) {
   while (!rest->empty()) {
@@ -51,10 +59,7 @@ absl::StatusOr<Screenshot> PpmToPng(std::string_view ppm) {
   const std::optional<uint32_t> depth = TakeNumber(&rest);
   if (!width || !height || depth != 255u || rest.empty())
     return Malformed("has a malformed header");
-  if (*width == 0 || *height == 0 || *width > kMaxScreenSide || *height > kMaxScreenSide) {
-    return Malformed(
-        fmt::format("is of {}x{} pixels, beyond 1 to {}", *width, *height, kMaxScreenSide));
-  }
+  if (const absl::Status size = CheckSize(*width, *height); !size.ok()) return size;
   rest.remove_prefix(1);
   const size_t expected = size_t{*width} * *height * 3;
   if (rest.size() != expected) {
@@ -78,6 +83,21 @@ absl::StatusOr<Screenshot> PpmToPng(std::string_view ppm) {
   result.png.resize(size);
   result.png.shrink_to_fit();
   return result;
+}
+
+absl::StatusOr<Screenshot> ScreenshotFromDump(std::string dump) {
+  if (!dump.starts_with("\x89PNG")) return PpmToPng(dump);
+  png_image image = {};
+  image.version = PNG_IMAGE_VERSION;
+  // Reads the header only.
+  if (png_image_begin_read_from_memory(&image, dump.data(), dump.size()) == 0) {
+    return Malformed(fmt::format("is a malformed PNG: {}", image.message));
+  }
+  const uint32_t width = image.width;
+  const uint32_t height = image.height;
+  png_image_free(&image);
+  if (const absl::Status size = CheckSize(width, height); !size.ok()) return size;
+  return Screenshot{.png = std::move(dump), .width = width, .height = height};
 }
 
 }  // namespace cvm::hypervisor

@@ -183,8 +183,7 @@ def talk_on_serial_port(api):
 
 
 def test_instances_are_watched(agent, api, tiny_image):
-    with api.open("InstanceService/WatchInstances") as stream:
-        stream.send({})
+    with api.watch("InstanceService/WatchInstances") as stream:
         stream.receive_until(lambda event: event["kind"] == "SYNCED", 30)
         request = {
             "instanceId": INSTANCE,
@@ -200,8 +199,7 @@ def test_instances_are_watched(agent, api, tiny_image):
         tiny.delete(agent, INSTANCE)
         stream.receive_until(lambda event: event["kind"] == "DELETED", 30)
     # From the token on, only what came after it.
-    with api.open("InstanceService/WatchInstances") as stream:
-        stream.send({"resumeToken": token})
+    with api.watch("InstanceService/WatchInstances", {"resumeToken": token}) as stream:
         missed = stream.receive_until(lambda event: event["kind"] == "DELETED", 30)
         assert missed[-1]["instance"]["id"] == INSTANCE
 

@@ -70,6 +70,12 @@ class Api:
         """Opens a call that may send and receive several messages."""
         return Stream(self._command("--data", "@-", f"{AUTHORITY}/{PACKAGE}.{method}"))
 
+    def watch(self, method: str, request: Optional[dict] = None) -> "Stream":
+        """Opens a call that sends one message and receives several."""
+        # From standard input, buf sends the one message at the end of the input only.
+        data = json.dumps(request or {})
+        return Stream(self._command("--data", data, f"{AUTHORITY}/{PACKAGE}.{method}"))
+
     def list_services(self) -> List[str]:
         return self._list("--list-services")
 

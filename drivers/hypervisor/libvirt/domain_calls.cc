@@ -29,8 +29,12 @@ std::string UuidOf(virDomainPtr domain) {
 
 // The error of a call on one domain.
 absl::Status DomainError(std::string_view verb, virDomainPtr domain) {
-  // Reads the error before any other call replaces it.
-  return LastLibvirtError(fmt::format("{} domain '{}'", verb, NameOf(domain)));
+  // Asking for the name forgets the error.
+  virErrorPtr error = virSaveLastError();
+  absl::Status status =
+      LibvirtError(error, fmt::format("{} domain '{}'", verb, NameOf(domain)));
+  virFreeError(error);
+  return status;
 }
 
 absl::StatusOr<bool> IsActive(virDomainPtr domain) {
@@ -238,7 +242,7 @@ absl::StatusOr<Screenshot> TakeScreenshot(virConnectPtr connection, const std::s
     return DomainError("take a screenshot of", domain.get());
   }
   if (virStreamFinish(stream.get()) < 0) return DomainError("take a screenshot of", domain.get());
-  return PpmToPng(dump);
+  return ScreenshotFromDump(std::move(dump));
 }
 
 }  // namespace cvm::hypervisor

@@ -65,7 +65,10 @@ std::string WithoutPaths(std::string_view text) {
 }
 
 absl::Status LastLibvirtError(std::string_view doing) {
-  const virError* error = virGetLastError();
+  return LibvirtError(virGetLastError(), doing);
+}
+
+absl::Status LibvirtError(const virError* error, std::string_view doing) {
   if (error == nullptr || error->code == VIR_ERR_OK) {
     return Error(ErrorReason::ERROR_REASON_HYPERVISOR_ERROR,
                  fmt::format("libvirt could not {} and did not say why.", doing));

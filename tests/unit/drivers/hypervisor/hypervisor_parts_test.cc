@@ -155,6 +155,26 @@ TEST(Png, ConvertsAScreen) {
   EXPECT_EQ(shot->png.substr(shot->png.size() - 8, 4), "IEND");
 }
 
+TEST(Png, TakesAPngDumpAsItIs) {
+  const auto made = PpmToPng(Ppm("P6\n640 480\n255\n", size_t{640} * 480 * 3));
+  ASSERT_TRUE(made.ok());
+  const auto shot = ScreenshotFromDump(made->png);
+  ASSERT_TRUE(shot.ok()) << shot.status();
+  EXPECT_EQ(shot->png, made->png);
+  EXPECT_EQ(shot->width, 640u);
+  EXPECT_EQ(shot->height, 480u);
+  const auto from_ppm = ScreenshotFromDump(Ppm("P6\n2 1\n255\n", 6));
+  ASSERT_TRUE(from_ppm.ok()) << from_ppm.status();
+  EXPECT_EQ(from_ppm->width, 2u);
+
+  std::string huge = made->png;
+  huge.replace(16, 4, std::string("\x00\x01\x00\x00", 4));
+  for (const std::string& dump : {std::string("\x89PNG"), made->png.substr(0, 20), huge}) {
+    EXPECT_EQ(ReasonOf(ScreenshotFromDump(dump).status()),
+              ErrorReason::ERROR_REASON_HYPERVISOR_ERROR);
+  }
+}
+
 TEST(Png, RefusesWhatIsNoScreen) {
   for (const std::string& ppm :
        {std::string(), std::string("P6"), std::string("P5\n1 1\n255\nx"), Ppm("P6\n1 1\n255\n", 2),

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/core/derive_state.h"
+
+#include <map>
+
+#include "gtest/gtest.h"
+
+namespace cvm::agent::core {
+namespace {
+
+using v1::ObservedPower;
+using v1::Operation;
+
+template <class Visit>
+void ForEachValue(const google::protobuf::EnumDescriptor* type, Visit visit) {
+  for (int i = 0; i < type->value_count(); ++i) visit(type->value(i)->number());
+}
+
+// The specification, written down a second time and in another way than the code.
+v1::InstanceState Expected(v1::Lifecycle lifecycle, Operation::Action action,
+                           Operation::State state, ObservedPower::State power) {
+  static const std::map<Operation::Action, v1::InstanceState> kUnderWay = {
+      {Operation::CREATE_INSTANCE, v1::PENDING},
+      {Operation::CLONE_INSTANCE, v1::PENDING},
+      {Operation::ADOPT_INSTANCE, v1::PENDING},
+      {Operation::DELETE_INSTANCE, v1::TERMINATING},
+      {Operation::START_INSTANCE, v1::STARTING},
+      {Operation::STOP_INSTANCE, v1::STOPPING},
+      {Operation::REBOOT_INSTANCE, v1::REBOOTING},
+      {Operation::RESIZE_INSTANCE, v1::RESIZING},
+      {Operation::REINSTALL_INSTANCE, v1::REINSTALLING},
+  };
+  static const std::map<ObservedPower::State, v1::InstanceState> kSeen = {
+      {ObservedPower::RUNNING, v1::RUNNING},   {ObservedPower::PAUSED, v1::PAUSED},
+      {ObservedPower::SUSPENDED, v1::PAUSED},  {ObservedPower::STOPPED, v1::STOPPED},
+      {ObservedPower::CRASHED, v1::STOPPED},   {ObservedPower::ABSENT, v1::STOPPED},
+      {ObservedPower::UNKNOWN, v1::UNKNOWN},   {ObservedPower::STATE_UNSPECIFIED, v1::UNKNOWN},
+  };
+  if (state == Operation::OPERATING && kUnderWay.contains(action)) return kUnderWay.at(action);
+  if (state == Operation::FAILED && action == Operation::CREATE_INSTANCE) return v1::LAUNCH_FAILED;
+  if (lifecycle == v1::LIFECYCLE_DELETED) return v1::TERMINATING;
+  if (lifecycle == v1::LIFECYCLE_RECYCLED) return v1::SHUTDOWN;
+  return kSeen.at(power);
+}
+
+TEST(DeriveState, FollowsTheTableForEveryCombination) {
+  int combinations = 0;
+  ForEachValue(v1::Lifecycle_descriptor(), [&](int lifecycle) {
+    ForEachValue(Operation::Action_descriptor(), [&](int action) {
+      ForEachValue(Operation::State_descriptor(), [&](int state) {
+        ForEachValue(ObservedPower::State_descriptor(), [&](int power) {
+          v1::Instance instance;
+          instance.set_lifecycle(static_cast<v1::Lifecycle>(lifecycle));
+          instance.mutable_latest_operation()->set_action(static_cast<Operation::Action>(action));
+          instance.mutable_latest_operation()->set_state(static_cast<Operation::State>(state));
+          instance.mutable_observed_power()->set_state(static_cast<ObservedPower::State>(power));
+          EXPECT_EQ(DeriveState(instance),
+                    Expected(instance.lifecycle(), instance.latest_operation().action(),
+                             instance.latest_operation().state(),
+                             instance.observed_power().state()))
+              << instance.ShortDebugString();
+          ++combinations;
+        });
+      });
+    });
+  });
+  EXPECT_GE(combinations, 4 * 25 * 4 * 8);
+}
+
+TEST(DeriveState, HoldsResourcesUnlessLaunchFailedOrDeleted) {
+  v1::Instance instance;
+  instance.set_lifecycle(v1::LIFECYCLE_PRESENT);
+  EXPECT_TRUE(HoldsResources(instance));
+  instance.mutable_latest_operation()->set_action(Operation::CREATE_INSTANCE);
+  instance.mutable_latest_operation()->set_state(Operation::OPERATING);
+  EXPECT_TRUE(HoldsResources(instance));
+  instance.mutable_latest_operation()->set_state(Operation::FAILED);
+  EXPECT_FALSE(HoldsResources(instance));
+  instance.mutable_latest_operation()->set_action(Operation::START_INSTANCE);
+  EXPECT_TRUE(HoldsResources(instance));
+  instance.set_lifecycle(v1::LIFECYCLE_DELETED);
+  EXPECT_FALSE(HoldsResources(instance));
+}
+
+}  // namespace
+}  // namespace cvm::agent::core
