@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Between fork and exec the child is a copy of one thread of a program with several: another thread
-// may have held the allocator's lock at that instant. So everything the child needs is made before,
-// and RunChild() makes system calls only.
+// Until it execs, the child runs in the memory of the thread that starts it, and another thread may
+// hold the allocator's lock at that instant. So everything the child needs is made before, and
+// RunChild() makes system calls only.
 #include "common/subprocess.h"
 
 #include <fcntl.h>
@@ -198,13 +198,16 @@ bool PrepareChild(const ChildPlan& plan) {
   _exit(127);
 }
 
-// Forks with all signals blocked, so that no handler of this program runs in the child.
-pid_t Fork(const ChildPlan& plan) {
+// Starts the child with all signals blocked, so that no handler of this program runs in it. Not by
+// fork: copying the tables of the address space takes long in a large program, and afterwards the
+// first write to each page faults, in all of its threads. Here the child uses this thread's memory
+// until it execs or ends, and this thread waits for that; the other threads go on.
+pid_t StartChild(const ChildPlan& plan) {
   sigset_t all;
   sigset_t before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
-  const pid_t pid = fork();
+  const pid_t pid = vfork();
   if (pid == 0) RunChild(plan);
   const int error = errno;
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
@@ -283,7 +286,7 @@ absl::Status Child::Start(const std::string& program, const std::vector<std::str
                           .file_size_bytes = limits_.file_size_bytes,
                           .inherit_fds = limits_.inherit_fds.data(),
                           .inherit_fd_count = limits_.inherit_fds.size()};
-  pid_ = Fork(plan);
+  pid_ = StartChild(plan);
   if (pid_ < 0) return SystemError("fork");
   // Also here, so that the group exists whoever comes first; fails when the child has exec'ed.
   setpgid(pid_, pid_);

@@ -29,7 +29,9 @@ uint64_t Minus(uint64_t from, uint64_t what) { return from > what ? from - what 
 
 uint64_t DiskBytes(const v1::InstanceSpec& spec) {
   uint64_t bytes = spec.system_disk().size_bytes();
-  for (const v1::DiskSpec& disk : spec.data_disks()) bytes += disk.size_bytes();
+  for (const v1::DiskSpec& disk : spec.data_disks()) {
+    if (__builtin_add_overflow(bytes, disk.size_bytes(), &bytes)) return UINT64_MAX;
+  }
   return bytes;
 }
 
@@ -70,12 +72,12 @@ absl::Status CheckCapacity(const Core& core, const Demand& demand) {
                         demand.vcpus, one_guest, "vCPUs");
   }
   const uint64_t vcpus = Minus(has.vcpus_total(), has.vcpus_allocated());
-  if (demand.vcpus > vcpus) {
+  if (demand.starts && demand.vcpus > vcpus) {
     return Insufficient(ErrorReason::ERROR_REASON_INSUFFICIENT_VCPUS, "vCPUs", demand.vcpus, vcpus,
                         "vCPUs");
   }
   const uint64_t memory = Minus(Minus(has.memory_total_mib(), has.memory_reserved_mib()),
-                                has.memory_allocated_mib());
+                                demand.starts ? has.memory_allocated_mib() : 0);
   if (demand.memory_mib > memory) {
     return Insufficient(ErrorReason::ERROR_REASON_INSUFFICIENT_MEMORY, "memory", demand.memory_mib,
                         memory, "MiB");

@@ -15,9 +15,11 @@ struct Demand {
   uint32_t vcpus = 0;
   uint64_t memory_mib = 0;
   uint64_t disk_bytes = 0;
+  // False: only defined for now. It must fit the host, but not beside those that are on.
+  bool starts = true;
 };
 
-// The sum of all disks of a spec.
+// The sum of all disks of a spec; the largest number when it would be larger.
 uint64_t DiskBytes(const v1::InstanceSpec& spec);
 
 // vCPUs and memory are counted for instances that are meant to be on, disks for all.

@@ -152,8 +152,9 @@ absl::StatusOr<Plan> InstanceManager::PlanCreate(v1::CreateInstanceRequest reque
   CVM_RETURN_IF_ERROR(AssignNics(core_.config, others, core_.random, spec));
   const bool start = request.start() != v1::CreateInstanceRequest::START_NO;
   CVM_RETURN_IF_ERROR(CheckCapacity(core_, {.vcpus = spec.vcpus(),
-                                            .memory_mib = start ? spec.memory_mib() : 0,
-                                            .disk_bytes = DiskBytes(spec)}));
+                                            .memory_mib = spec.memory_mib(),
+                                            .disk_bytes = DiskBytes(spec),
+                                            .starts = start}));
 
   v1::Instance instance;
   instance.set_id(request.instance_id());
@@ -230,7 +231,8 @@ absl::StatusOr<Operation> InstanceManager::Start(const Caller& caller,
         if (instance->wanted_power() != v1::WANTED_POWER_ON) {
           CVM_RETURN_IF_ERROR(CheckCapacity(core_, {.vcpus = instance->spec().vcpus(),
                                                     .memory_mib = instance->spec().memory_mib(),
-                                                    .disk_bytes = 0}));
+                                                    .disk_bytes = 0,
+                                                    .starts = true}));
         }
         plan.change.UpdateInstance(instance->id(), [](v1::Instance& changed) {
           changed.set_wanted_power(v1::WANTED_POWER_ON);
@@ -298,31 +300,28 @@ absl::StatusOr<InstancePtr> InstanceManager::Get(const std::string& id) const {
   return RequireInstance(core_, id);
 }
 
-absl::StatusOr<v1::ListInstancesResponse> InstanceManager::List(
-    const v1::ListInstancesRequest& request) const {
+absl::StatusOr<InstancePage> InstanceManager::List(const v1::ListInstancesRequest& request) const {
   CVM_ASSIGN_OR_RETURN(const size_t size, PageSize(request.page_size()));
-  CVM_ASSIGN_OR_RETURN(std::string after, ParsePageToken(request.page_token()));
-  v1::ListInstancesResponse response;
+  CVM_ASSIGN_OR_RETURN(const std::string after, ParsePageToken(request.page_token()));
+  InstancePage page;
   // One more than the page tells whether there is another page.
   const InstanceTable& table = core_.ledger.instances();
-  std::vector<InstancePtr> page;
   if (request.owner().empty()) {
-    page = table.List(after, size + 1);
+    page.instances = table.List(after, size + 1);
   } else {
-    for (InstancePtr& instance : table.List(after, SIZE_MAX)) {
-      if (instance->owner() == request.owner() && page.size() <= size) {
-        page.push_back(std::move(instance));
+    for (EncodedInstance& encoded : table.List(after, SIZE_MAX)) {
+      if (encoded.instance->owner() == request.owner() && page.instances.size() <= size) {
+        page.instances.push_back(std::move(encoded));
       }
     }
   }
-  const bool more = page.size() > size;
-  if (more) page.pop_back();
-  for (const InstancePtr& instance : page) *response.add_instances() = *instance;
-  if (more) response.set_next_page_token(MakePageToken(page.back()->id()));
+  if (page.instances.size() > size) {
+    page.instances.pop_back();
+    page.next_page_token = MakePageToken(page.instances.back().instance->id());
+  }
   const PowerMonitor::Connection connection = core_.power.connection();
-  *response.mutable_observed_at() =
-      ToTimestamp(connection.connected ? core_.clock.Now() : connection.since);
-  return response;
+  page.observed_at = connection.connected ? core_.clock.Now() : connection.since;
+  return page;
 }
 
 absl::StatusOr<InstancePtr> InstanceManager::RequireRunning(const std::string& id) const {

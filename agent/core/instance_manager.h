@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "agent/core/core.h"
+#include "agent/core/instance_page.h"
 #include "agent/core/operation_engine.h"
 #include "cvm/agent/v1/instance_service.pb.h"
 
@@ -30,7 +31,7 @@ class InstanceManager {
 
   // MALFORMED_ID, INSTANCE_NOT_FOUND.
   absl::StatusOr<InstancePtr> Get(const std::string& id) const;
-  absl::StatusOr<v1::ListInstancesResponse> List(const v1::ListInstancesRequest& request) const;
+  absl::StatusOr<InstancePage> List(const v1::ListInstancesRequest& request) const;
   absl::StatusOr<v1::Screenshot> GetScreenshot(const std::string& id) const;
   // The end of the console log, at most `bytes`. Empty when there is none yet.
   absl::StatusOr<std::string> ReadConsoleLog(const std::string& id, size_t bytes) const;

@@ -11,10 +11,11 @@ namespace cvm::agent::core {
 void InstanceTable::Put(v1::Instance instance) {
   instance.set_state(DeriveState(instance));
   Redact(instance);
+  auto bytes = std::make_shared<const std::string>(instance.SerializeAsString());
   auto shared = std::make_shared<const v1::Instance>(std::move(instance));
   {
     MutexLock lock(mutex_);
-    by_id_[shared->id()] = shared;
+    by_id_[shared->id()] = {shared, std::move(bytes)};
     id_by_uuid_[shared->uuid()] = shared->id();
     Record(shared->id(), shared);
   }
@@ -26,7 +27,7 @@ void InstanceTable::Erase(const std::string& id) {
     MutexLock lock(mutex_);
     const auto it = by_id_.find(id);
     if (it == by_id_.end()) return;
-    id_by_uuid_.erase(it->second->uuid());
+    id_by_uuid_.erase(it->second.instance->uuid());
     by_id_.erase(it);
     Record(id, nullptr);
   }
@@ -42,18 +43,18 @@ void InstanceTable::Record(const std::string& id, InstancePtr instance) {
 InstancePtr InstanceTable::Find(const std::string& id) const {
   MutexLock lock(mutex_);
   const auto it = by_id_.find(id);
-  return it == by_id_.end() ? nullptr : it->second;
+  return it == by_id_.end() ? nullptr : it->second.instance;
 }
 
 InstancePtr InstanceTable::FindByUuid(const std::string& uuid) const {
   MutexLock lock(mutex_);
   const auto it = id_by_uuid_.find(uuid);
-  return it == id_by_uuid_.end() ? nullptr : by_id_.at(it->second);
+  return it == id_by_uuid_.end() ? nullptr : by_id_.at(it->second).instance;
 }
 
-std::vector<InstancePtr> InstanceTable::List(const std::string& after_id, size_t limit) const {
+std::vector<EncodedInstance> InstanceTable::List(const std::string& after_id, size_t limit) const {
   MutexLock lock(mutex_);
-  std::vector<InstancePtr> list;
+  std::vector<EncodedInstance> list;
   for (auto it = by_id_.upper_bound(after_id); it != by_id_.end() && list.size() < limit; ++it) {
     list.push_back(it->second);
   }
@@ -66,7 +67,7 @@ InstanceTable::Snapshot InstanceTable::TakeSnapshot() const {
   MutexLock lock(mutex_);
   Snapshot snapshot{.instances = {}, .sequence = sequence_};
   snapshot.instances.reserve(by_id_.size());
-  for (const auto& [id, instance] : by_id_) snapshot.instances.push_back(instance);
+  for (const auto& [id, encoded] : by_id_) snapshot.instances.push_back(encoded.instance);
   return snapshot;
 }
 

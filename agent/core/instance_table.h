@@ -20,6 +20,13 @@ namespace cvm::agent::core {
 
 using InstancePtr = std::shared_ptr<const v1::Instance>;
 
+// An instance and its serialized form. A list of many is put together from the bytes: copying and
+// serializing the messages again for each answer costs more than everything else about it.
+struct EncodedInstance {
+  InstancePtr instance;
+  std::shared_ptr<const std::string> bytes;
+};
+
 // One change, as the watchers get it. `instance` is empty for a deletion.
 struct InstanceChange {
   uint64_t sequence = 0;
@@ -39,7 +46,7 @@ class InstanceTable {
   InstancePtr Find(const std::string& id) const;
   InstancePtr FindByUuid(const std::string& uuid) const;
   // In the order of their ids, those after `after_id`, at most `limit`.
-  std::vector<InstancePtr> List(const std::string& after_id, size_t limit) const;
+  std::vector<EncodedInstance> List(const std::string& after_id, size_t limit) const;
   std::vector<InstancePtr> All() const;
 
   // The instances' present state together with the sequence that it stands for.
@@ -68,7 +75,7 @@ class InstanceTable {
   };
 
   mutable Mutex mutex_;
-  std::map<std::string, InstancePtr> by_id_ CVM_GUARDED_BY(mutex_);
+  std::map<std::string, EncodedInstance> by_id_ CVM_GUARDED_BY(mutex_);
   std::unordered_map<std::string, std::string> id_by_uuid_ CVM_GUARDED_BY(mutex_);
   uint64_t sequence_ CVM_GUARDED_BY(mutex_) = 0;
   // A ring: the change with sequence s is at s % kKeptChanges.

@@ -36,7 +36,6 @@ constexpr int kMaxIpv6PerNic = 16;
 constexpr uint64_t kMinMemoryMib = 64;
 constexpr uint64_t kMib = 1 << 20;
 constexpr uint64_t kMinDataDiskBytes = kMib;
-constexpr uint64_t kMaxDiskBytes = uint64_t{64} << 40;
 constexpr size_t kMaxSourceFile = 1024;
 
 absl::Status OutOfRange(std::string_view field, std::string_view limit) {
@@ -59,7 +58,6 @@ absl::Status CheckOptionalId(std::string_view field, std::string_view prefix,
 
 absl::Status CheckDiskSize(std::string_view field, uint64_t bytes) {
   if (bytes % kMib != 0) return OutOfRange(field, "a whole number of MiB");
-  if (bytes > kMaxDiskBytes) return OutOfRange(field, "at most 64 TiB");
   return absl::OkStatus();
 }
 
@@ -263,7 +261,7 @@ absl::Status ValidateCreate(const v1::CreateInstanceRequest& request) {
   if (!spec.machine_type().empty()) {
     return InvalidField("spec.machine_type", "is chosen by the agent: leave it empty");
   }
-  return CheckText("spec.host_name", spec.host_name(), 0, cloudinit::kMaxLinuxHostName);
+  return absl::OkStatus();
 }
 
 absl::Status ValidateForGuest(const v1::InstanceSpec& spec) {

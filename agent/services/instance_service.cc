@@ -14,6 +14,14 @@ namespace {
 // Serial ports that can be opened or written to at the same instant.
 constexpr size_t kSerialWorkers = 4;
 
+grpc::ByteBuffer ToByteBuffer(std::string bytes) {
+  auto* const owned = new std::string(std::move(bytes));
+  const grpc::Slice slice(
+      owned->data(), owned->size(), [](void* held) { delete static_cast<std::string*>(held); },
+      owned);
+  return grpc::ByteBuffer(&slice, 1);
+}
+
 }  // namespace
 
 core::Caller CallerOf(const grpc::ServerContextBase& context) {
@@ -38,10 +46,21 @@ grpc::Status InstanceServiceImpl::GetInstance(grpc::ServerContext*,
   return ToGrpc(instance.status());
 }
 
-grpc::Status InstanceServiceImpl::ListInstances(grpc::ServerContext*,
-                                                const v1::ListInstancesRequest* request,
-                                                v1::ListInstancesResponse* response) {
-  return Answer(manager_.List(*request), response);
+grpc::ServerUnaryReactor* InstanceServiceImpl::ListInstances(grpc::CallbackServerContext* context,
+                                                             const grpc::ByteBuffer* request,
+                                                             grpc::ByteBuffer* response) {
+  v1::ListInstancesRequest parsed;
+  grpc::ByteBuffer bytes = *request;
+  grpc::Status status =
+      grpc::SerializationTraits<v1::ListInstancesRequest>::Deserialize(&bytes, &parsed);
+  if (status.ok()) {
+    const absl::StatusOr<core::InstancePage> page = manager_.List(parsed);
+    status = ToGrpc(page.status());
+    if (page.ok()) *response = ToByteBuffer(Serialize(*page));
+  }
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  reactor->Finish(status);
+  return reactor;
 }
 
 grpc::Status InstanceServiceImpl::DeleteInstance(grpc::ServerContext* context,

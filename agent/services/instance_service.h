@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // InstanceService over gRPC. Unary calls are synchronous and answer from memory; the two streams
-// are reactors (watch_instances.h, stream_serial.h). No logic here: see core/instance_manager.h.
+// are reactors (watch_instances.h, stream_serial.h), and so is ListInstances, which puts its answer
+// together from bytes. No logic here: see core/instance_manager.h.
 #pragma once
 
 #include "agent/core/instance_manager.h"
@@ -11,8 +12,10 @@
 namespace cvm::agent::services {
 
 class InstanceServiceBase
-    : public v1::InstanceService::WithCallbackMethod_WatchInstances<
-          v1::InstanceService::WithCallbackMethod_StreamSerial<v1::InstanceService::Service>> {};
+    : public v1::InstanceService::WithRawCallbackMethod_ListInstances<
+          v1::InstanceService::WithCallbackMethod_WatchInstances<
+              v1::InstanceService::WithCallbackMethod_StreamSerial<v1::InstanceService::Service>>> {
+};
 
 // Thread-safe.
 class InstanceServiceImpl final : public InstanceServiceBase {
@@ -27,9 +30,9 @@ class InstanceServiceImpl final : public InstanceServiceBase {
                               v1::Operation* response) override;
   grpc::Status GetInstance(grpc::ServerContext* context, const v1::GetInstanceRequest* request,
                            v1::Instance* response) override;
-  grpc::Status ListInstances(grpc::ServerContext* context,
-                             const v1::ListInstancesRequest* request,
-                             v1::ListInstancesResponse* response) override;
+  grpc::ServerUnaryReactor* ListInstances(grpc::CallbackServerContext* context,
+                                          const grpc::ByteBuffer* request,
+                                          grpc::ByteBuffer* response) override;
   grpc::Status DeleteInstance(grpc::ServerContext* context,
                               const v1::DeleteInstanceRequest* request,
                               v1::Operation* response) override;

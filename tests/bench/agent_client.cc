@@ -76,13 +76,13 @@ absl::Status AgentClient::Delete(const std::string& instance_id) {
   return Wait(std::move(operation));
 }
 
-absl::StatusOr<v1::ListInstancesResponse> AgentClient::List() {
+absl::StatusOr<const v1::ListInstancesResponse*> AgentClient::List(google::protobuf::Arena& arena) {
   v1::ListInstancesRequest request;
   request.set_page_size(1000);
-  v1::ListInstancesResponse response;
+  auto* response = google::protobuf::Arena::CreateMessage<v1::ListInstancesResponse>(&arena);
   grpc::ClientContext context;
   SetDeadline(context);
-  CVM_RETURN_IF_ERROR(FromGrpc(instances_->ListInstances(&context, request, &response)));
+  CVM_RETURN_IF_ERROR(FromGrpc(instances_->ListInstances(&context, request, response)));
   return response;
 }
 

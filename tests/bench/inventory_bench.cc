@@ -48,9 +48,10 @@ absl::StatusOr<ConnectHandle> Connect(const Options& options) {
 
 // Reads every state, as a caller would, and gives everything back.
 absl::Status ListThroughAgent(AgentClient& agent, size_t expected) {
-  CVM_ASSIGN_OR_RETURN(const v1::ListInstancesResponse response, agent.List());
+  google::protobuf::Arena arena;
+  CVM_ASSIGN_OR_RETURN(const v1::ListInstancesResponse* const response, agent.List(arena));
   size_t stopped = 0;
-  for (const v1::Instance& instance : response.instances()) {
+  for (const v1::Instance& instance : response->instances()) {
     if (instance.state() == v1::STOPPED) ++stopped;
   }
   return CheckCount("the agent", stopped, expected);
@@ -130,11 +131,12 @@ class Hammer {
 
 absl::StatusOr<std::vector<std::string>> InstanceIds(const Options& options) {
   AgentClient agent(options.socket);
-  CVM_ASSIGN_OR_RETURN(const v1::ListInstancesResponse response, agent.List());
+  google::protobuf::Arena arena;
+  CVM_ASSIGN_OR_RETURN(const v1::ListInstancesResponse* const response, agent.List(arena));
   CVM_RETURN_IF_ERROR(
-      CheckCount("the agent", static_cast<size_t>(response.instances_size()), options.count));
+      CheckCount("the agent", static_cast<size_t>(response->instances_size()), options.count));
   std::vector<std::string> ids;
-  for (const v1::Instance& instance : response.instances()) ids.push_back(instance.id());
+  for (const v1::Instance& instance : response->instances()) ids.push_back(instance.id());
   return ids;
 }
 

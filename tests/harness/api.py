@@ -8,7 +8,7 @@ import queue
 import subprocess
 import threading
 import time
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from tests.harness import tools
 
@@ -227,9 +227,35 @@ def _is_error_info(detail: dict) -> bool:
 
 
 def _info(detail: dict) -> dict:
-    """The ErrorInfo of a failed call: decoded by buf, or its reason from the bytes."""
-    if detail.get("debug"):
-        return detail["debug"]
-    data = base64.b64decode(detail["value"] + "==")
-    # Field 1, a short string.
-    return {"reason": data[2 : 2 + data[1]].decode()} if data[:1] == b"\x0a" else {}
+    """The ErrorInfo of a failed call, decoded from its bytes: buf shows no more of it."""
+    info = {"metadata": {}}
+    for number, value in _fields(base64.b64decode(detail["value"] + "==")):
+        if number == 3:
+            entry = dict(_fields(value))
+            info["metadata"][entry.get(1, b"").decode()] = entry.get(2, b"").decode()
+        elif number in (1, 2):
+            info["reason" if number == 1 else "domain"] = value.decode()
+    return info
+
+
+def _fields(data: bytes) -> Iterator[Tuple[int, bytes]]:
+    """The fields of a protobuf message that has only length-delimited ones."""
+    at = 0
+
+    def varint() -> int:
+        nonlocal at
+        value = shift = 0
+        while True:
+            byte = data[at]
+            at += 1
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return value
+
+    while at < len(data):
+        key = varint()
+        assert key & 7 == 2, "not a length-delimited field"
+        size = varint()
+        yield key >> 3, data[at : at + size]
+        at += size

@@ -123,6 +123,15 @@ image_partition() {
     awk '/^First sector:/ {first = $3} /^Last sector:/ {last = $3} END {print first, last - first + 1}'
 }
 
+# image_vfat LABEL FILE: a FAT file system, the same each time.
+image_vfat() {
+  # It wonders on standard error about a geometry that neither a file nor a loop device has.
+  mkfs.vfat --invariant -n "$1" "$2" >"$image_work/mkfs.log" 2>&1 || {
+    cat "$image_work/mkfs.log" >&2
+    return 1
+  }
+}
+
 # image_little_endian NUMBER BYTES: the bytes, on standard output.
 image_little_endian() {
   local i number=$1

@@ -101,7 +101,7 @@ CFG
   image_gpt "$raw" 64 60
   read -r first sectors < <(image_partition "$raw" 15)
   truncate -s $((sectors * 512)) "$esp"
-  mkfs.vfat --invariant -g 255/63 -n CVM-TINY "$esp" >/dev/null
+  image_vfat CVM-TINY "$esp"
   mmd -i "$esp" ::/EFI ::/EFI/BOOT
   mcopy -i "$esp" "$grub/BOOTX64.EFI" ::/EFI/BOOT/BOOTX64.EFI
   mcopy -i "$esp" "$grub/grub.cfg" "$image_work/out/vmlinuz" "$image_work/out/initrd.img" ::/

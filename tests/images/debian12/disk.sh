@@ -77,7 +77,7 @@ CFG
     cp "$root/usr/lib/grub/$target"/*.{mod,lst} "$grub/$target/"
   done
   image_install_bios_grub "$disk" "$root/usr/lib/grub/i386-pc/boot.img" "$root/tmp/core.img"
-  mkfs.vfat --invariant -g 255/63 -n ESP "$esp" >/dev/null
+  image_vfat ESP "$esp"
   mmd -i "$esp" ::/EFI ::/EFI/BOOT
   mcopy -i "$esp" "$root/tmp/BOOTX64.EFI" ::/EFI/BOOT/BOOTX64.EFI
   rm "$root"/tmp/{early.cfg,core.img,BOOTX64.EFI}

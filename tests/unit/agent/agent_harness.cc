@@ -122,9 +122,8 @@ struct AgentHarness::Agent {
         ledger(*store),
         power(ledger, harness.clock),
         hypervisor(harness.host),
-        disk_images([this, &harness](const std::string& site) {
-          return Pass(harness, "call/" + site);
-        }),
+        disk_images(
+            [this, &harness](const std::string& site) { return Pass(harness, "call/" + site); }),
         core{.config = harness.config,
              .paths = harness.paths_,
              .clock = harness.clock,
@@ -135,19 +134,18 @@ struct AgentHarness::Agent {
              .disk_images = disk_images,
              .bridges = harness.bridges,
              .disk_space = [&harness] { return harness.disk_space; }},
-        engine(
-            ledger, harness.clock, *harness.random_,
-            [this](const store::OperationRecord& record) { return MakeWorkflow(core, record); },
-            LaneOf,
-            {.normal_workers = 4,
-             .urgent_workers = 2,
-             .bulk_workers = 2,
-             .hypervisor_grace = harness.config.operations.hypervisor_grace,
-             .request_key = "the key of the tests",
-             .crash_hook =
-                 [&harness](const CrashSite& site) {
-                   return harness.crash_sites.Pass(site.ToString());
-                 }}),
+        engine(ledger, harness.clock, *harness.random_,
+               [this](const store::OperationRecord& record) { return MakeWorkflow(core, record); },
+               LaneOf,
+               {.normal_workers = 4,
+                .urgent_workers = 2,
+                .bulk_workers = 2,
+                .hypervisor_grace = harness.config.operations.hypervisor_grace,
+                .request_key = "the key of the tests",
+                .crash_hook =
+                    [&harness](const CrashSite& site) {
+                      return harness.crash_sites.Pass(site.ToString());
+                    }}),
         instances(core, engine),
         images(core, engine) {
     EXPECT_TRUE(ledger.Load(harness.clock.Now()).ok());
@@ -155,8 +153,8 @@ struct AgentHarness::Agent {
       instance_id.empty() ? engine.WakeAll() : engine.Wake(instance_id);
     });
     harness.host->SetHook([this, &harness](const FakeCall& call) {
-      return Pass(harness, fmt::format("call/{}/{}", NameOf(call.method),
-                                       call.done ? "after" : "before"));
+      return Pass(harness,
+                  fmt::format("call/{}/{}", NameOf(call.method), call.done ? "after" : "before"));
     });
     hypervisor.Start([this](const hypervisor::HypervisorEvent& event) { power.OnEvent(event); });
     EXPECT_TRUE(engine.Resume().ok());
@@ -208,8 +206,8 @@ AgentHarness::AgentHarness(const std::function<void(Config&)>& configure)
                              .search_domains = {},
                              .mtu = 0});
   if (configure) configure(config);
-  for (const std::string& made : {paths_.Images(), paths_.Volumes(), paths_.Instances(),
-                                  config.import_dir}) {
+  for (const std::string& made :
+       {paths_.Images(), paths_.Volumes(), paths_.Instances(), config.import_dir}) {
     std::filesystem::create_directories(made);
   }
   Restart();

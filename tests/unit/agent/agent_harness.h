@@ -133,6 +133,7 @@ class AgentHarness {
   std::unique_ptr<Agent> agent_;
 };
 
+using cvm::ReasonOf;
 // The reason of a failed operation.
 ErrorReason ReasonOf(const v1::Operation& operation);
 

@@ -154,8 +154,8 @@ TEST(Config, RefusesBadValues) {
 
 TEST(Config, TakesCleartextTcpOnLoopbackOnlyAndOnlyWhenAskedFor) {
   const auto tcp = [](const std::string& address, bool insecure) {
-    return Problem("[listen]\ntcp = '" + address + "'\ninsecure = " +
-                   (insecure ? "true" : "false"));
+    return Problem("[listen]\ntcp = '" + address +
+                   "'\ninsecure = " + (insecure ? "true" : "false"));
   };
   EXPECT_THAT(tcp("127.0.0.1:7400", false), HasSubstr("insecure"));
   for (const char* good : {"127.0.0.1:7400", "127.9.9.9:0", "[::1]:7400"}) {

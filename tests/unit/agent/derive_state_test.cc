@@ -31,10 +31,10 @@ v1::InstanceState Expected(v1::Lifecycle lifecycle, Operation::Action action,
       {Operation::REINSTALL_INSTANCE, v1::REINSTALLING},
   };
   static const std::map<ObservedPower::State, v1::InstanceState> kSeen = {
-      {ObservedPower::RUNNING, v1::RUNNING},   {ObservedPower::PAUSED, v1::PAUSED},
-      {ObservedPower::SUSPENDED, v1::PAUSED},  {ObservedPower::STOPPED, v1::STOPPED},
-      {ObservedPower::CRASHED, v1::STOPPED},   {ObservedPower::ABSENT, v1::STOPPED},
-      {ObservedPower::UNKNOWN, v1::UNKNOWN},   {ObservedPower::STATE_UNSPECIFIED, v1::UNKNOWN},
+      {ObservedPower::RUNNING, v1::RUNNING},  {ObservedPower::PAUSED, v1::PAUSED},
+      {ObservedPower::SUSPENDED, v1::PAUSED}, {ObservedPower::STOPPED, v1::STOPPED},
+      {ObservedPower::CRASHED, v1::STOPPED},  {ObservedPower::ABSENT, v1::STOPPED},
+      {ObservedPower::UNKNOWN, v1::UNKNOWN},  {ObservedPower::STATE_UNSPECIFIED, v1::UNKNOWN},
   };
   if (state == Operation::OPERATING && kUnderWay.contains(action)) return kUnderWay.at(action);
   if (state == Operation::FAILED && action == Operation::CREATE_INSTANCE) return v1::LAUNCH_FAILED;
@@ -54,10 +54,10 @@ TEST(DeriveState, FollowsTheTableForEveryCombination) {
           instance.mutable_latest_operation()->set_action(static_cast<Operation::Action>(action));
           instance.mutable_latest_operation()->set_state(static_cast<Operation::State>(state));
           instance.mutable_observed_power()->set_state(static_cast<ObservedPower::State>(power));
-          EXPECT_EQ(DeriveState(instance),
-                    Expected(instance.lifecycle(), instance.latest_operation().action(),
-                             instance.latest_operation().state(),
-                             instance.observed_power().state()))
+          EXPECT_EQ(
+              DeriveState(instance),
+              Expected(instance.lifecycle(), instance.latest_operation().action(),
+                       instance.latest_operation().state(), instance.observed_power().state()))
               << instance.ShortDebugString();
           ++combinations;
         });

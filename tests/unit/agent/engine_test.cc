@@ -58,8 +58,7 @@ class EngineTest : public ::testing::Test {
     ledger_ = std::make_unique<Ledger>(*store_);
     ASSERT_TRUE(ledger_->Load(clock_.Now()).ok());
     engine_ = std::make_unique<OperationEngine>(
-        *ledger_, clock_, *random_,
-        [this](const store::OperationRecord&) { return workflow_; },
+        *ledger_, clock_, *random_, [this](const store::OperationRecord&) { return workflow_; },
         [](const store::OperationRecord&) { return Lane::kNormal; },
         EngineOptions{.normal_workers = 2,
                       .urgent_workers = 1,
@@ -120,10 +119,11 @@ class EngineTest : public ::testing::Test {
               if (run) return run(context);
               return StepResult::Done();
             },
-            .undo = [this, name](StepContext&) {
-              Note("undo " + name);
-              return absl::OkStatus();
-            },
+            .undo =
+                [this, name](StepContext&) {
+                  Note("undo " + name);
+                  return absl::OkStatus();
+                },
             .forward_only = false};
   }
 
@@ -225,8 +225,8 @@ TEST_F(EngineTest, CancelsAStepThatLooks) {
   // A dry run changes nothing.
   EXPECT_FALSE(engine_->Cancel(submitted->id(), true)->cancel_requested());
   EXPECT_TRUE(engine_->Cancel(submitted->id(), false)->cancel_requested());
-  EXPECT_TRUE(engine_->Cancel(submitted->id(), false).ok() ||
-              Get(submitted->id()).undoing() || Get(submitted->id()).has_end_time());
+  EXPECT_TRUE(engine_->Cancel(submitted->id(), false).ok() || Get(submitted->id()).undoing() ||
+              Get(submitted->id()).has_end_time());
   const Operation operation = WaitEnd(submitted->id());
   EXPECT_EQ(operation.state(), Operation::FAILED);
   EXPECT_TRUE(operation.cancel_requested());
@@ -272,8 +272,8 @@ TEST_F(EngineTest, GoesOnPastACancelThatCameTooLate) {
 }
 
 TEST_F(EngineTest, CancelsAWaitingStepAtOnce) {
-  workflow_.steps = {MakeStep(
-      "a", 100, [](StepContext&) { return StepResult::WaitAtMost(absl::Hours(1)); })};
+  workflow_.steps = {
+      MakeStep("a", 100, [](StepContext&) { return StepResult::WaitAtMost(absl::Hours(1)); })};
   const auto submitted = Submit();
   ASSERT_TRUE(WaitFor([&] { return !done().empty(); }));
   ASSERT_TRUE(engine_->Cancel(submitted->id(), false).ok());
@@ -466,8 +466,8 @@ TEST_F(EngineTest, DoesNotLoseAnOperationWhenTheStoreFails) {
 }
 
 TEST_F(EngineTest, KeepsSecretsOutOfItsRecords) {
-  workflow_.steps = {MakeStep(
-      "a", 100, [](StepContext&) { return StepResult::WaitAtMost(absl::Hours(1)); })};
+  workflow_.steps = {
+      MakeStep("a", 100, [](StepContext&) { return StepResult::WaitAtMost(absl::Hours(1)); })};
   v1::CreateInstanceRequest request;
   request.mutable_spec()->mutable_login()->set_password_hash("$6$the-secret");
   request.mutable_spec()->set_user_data("the-secret");

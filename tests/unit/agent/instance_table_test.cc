@@ -25,7 +25,8 @@ TEST(InstanceTable, FindsByIdAndUuidAndListsInOrder) {
   EXPECT_EQ(table.FindByUuid("uuid-b")->id(), "b");
   const auto page = table.List("a", 1);
   ASSERT_EQ(page.size(), 1u);
-  EXPECT_EQ(page[0]->id(), "b");
+  EXPECT_EQ(page[0].instance->id(), "b");
+  EXPECT_EQ(*page[0].bytes, page[0].instance->SerializeAsString());
   EXPECT_EQ(table.List("c", 5).size(), 0u);
   table.Erase("b");
   table.Erase("none");

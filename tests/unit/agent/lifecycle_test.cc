@@ -14,6 +14,7 @@ using hypervisor::DomainSpec;
 using hypervisor::FakeMethod;
 using hypervisor::PowerState;
 using ::testing::AllOf;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
 using v1::Operation;
@@ -374,8 +375,7 @@ TEST_F(LifecycleTest, LeavesNothingOfAFailedImport) {
   std::string sha256 = agent_.images().Get("img-base0000")->sha256();
   for (char& c : sha256) c = static_cast<char>(toupper(c));
   request.set_sha256(sha256);
-  EXPECT_EQ(agent_.Run(agent_.images().Import(agent_.caller, request)).state(),
-            Operation::SUCCESS);
+  EXPECT_EQ(agent_.Run(agent_.images().Import(agent_.caller, request)).state(), Operation::SUCCESS);
 }
 
 TEST_F(LifecycleTest, RefusesImagesThatCannotBeImported) {
@@ -405,28 +405,24 @@ TEST_F(LifecycleTest, ListsInPages) {
     Create(request);
   }
   v1::ListInstancesRequest request;
+  // The ids of the page, and the token of the next one in the request.
+  const auto next_page = [&] {
+    std::vector<std::string> ids;
+    const auto page = agent_.instances().List(request);
+    EXPECT_TRUE(page.ok()) << page.status();
+    for (const EncodedInstance& encoded : page->instances) ids.push_back(encoded.instance->id());
+    request.set_page_token(page->next_page_token);
+    return ids;
+  };
   request.set_page_size(2);
-  auto page = agent_.instances().List(request);
-  ASSERT_TRUE(page.ok());
-  ASSERT_EQ(page->instances_size(), 2);
-  EXPECT_EQ(page->instances(1).id(), "ins-00000002");
-  request.set_page_token(page->next_page_token());
-  page = agent_.instances().List(request);
-  ASSERT_EQ(page->instances_size(), 1);
-  EXPECT_EQ(page->instances(0).id(), "ins-00000003");
-  EXPECT_EQ(page->next_page_token(), "");
-
-  request.clear_page_token();
+  EXPECT_THAT(next_page(), ElementsAre("ins-00000001", "ins-00000002"));
+  EXPECT_THAT(next_page(), ElementsAre("ins-00000003"));
+  EXPECT_EQ(request.page_token(), "");
   request.set_owner("alice");
   request.set_page_size(1);
-  page = agent_.instances().List(request);
-  ASSERT_EQ(page->instances_size(), 1);
-  EXPECT_EQ(page->instances(0).id(), "ins-00000001");
-  request.set_page_token(page->next_page_token());
-  page = agent_.instances().List(request);
-  ASSERT_EQ(page->instances_size(), 1);
-  EXPECT_EQ(page->instances(0).id(), "ins-00000003");
-  EXPECT_EQ(page->next_page_token(), "");
+  EXPECT_THAT(next_page(), ElementsAre("ins-00000001"));
+  EXPECT_THAT(next_page(), ElementsAre("ins-00000003"));
+  EXPECT_EQ(request.page_token(), "");
 }
 
 }  // namespace

@@ -92,9 +92,7 @@ TEST_F(NetworksTest, FreesTheAddressesOfInstancesThatHoldNothing) {
   EXPECT_EQ(Assign(), "10.0.0.5");
 }
 
-TEST_F(NetworksTest, HasNoNicWithoutANetwork) {
-  EXPECT_EQ(Assign(), "NETWORK_NOT_FOUND");
-}
+TEST_F(NetworksTest, HasNoNicWithoutANetwork) { EXPECT_EQ(Assign(), "NETWORK_NOT_FOUND"); }
 
 TEST_F(NetworksTest, NamesTapsWithinFifteenBytes) {
   EXPECT_EQ(TapName("ins-1a2b3c4d", 7), "cvm1a2b3c4d-7");
@@ -108,7 +106,8 @@ TEST(Ipv4Subnet, ParsesOnlyWholeSubnets) {
   }
   EXPECT_EQ(Ipv4Subnet::Parse("0.0.0.0/0")->Broadcast().ToString(), "255.255.255.255");
   EXPECT_EQ(CanonicalIpv6WithPrefix("2001:DB8::0:5/64"), "2001:db8::5/64");
-  for (const char* bad : {"2001:db8::5", "2001:db8::5/129", "2001:db8::5/", "10.0.0.1/24", "x/64"}) {
+  for (const char* bad :
+       {"2001:db8::5", "2001:db8::5/129", "2001:db8::5/", "10.0.0.1/24", "x/64"}) {
     EXPECT_FALSE(CanonicalIpv6WithPrefix(bad).has_value()) << bad;
   }
 }

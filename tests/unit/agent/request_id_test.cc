@@ -109,9 +109,8 @@ TEST_F(RequestIdTest, FailsAReplayOfWhatIsForgotten) {
 }
 
 TEST_F(RequestIdTest, ChecksTheForm) {
-  for (const std::string& bad :
-       {std::string(65, 'a'), std::string("a\nb"), std::string("\x01"), std::string("ü"),
-        std::string("a\0b", 3), std::string("\x7f")}) {
+  for (const std::string& bad : {std::string(65, 'a'), std::string("a\nb"), std::string("\x01"),
+                                 std::string("ü"), std::string("a\0b", 3), std::string("\x7f")}) {
     const auto refused = Create(agent_.CreateRequest("", bad));
     EXPECT_EQ(ReasonOf(refused.status()), ErrorReason::ERROR_REASON_INVALID_FIELD) << bad;
     EXPECT_EQ(ErrorInfoOf(refused.status())->metadata().at("field"), "request_id");
@@ -198,9 +197,8 @@ TEST_F(RequestIdTest, GivesEachAddressOnce) {
 TEST_F(RequestIdTest, LetsExactlyOneOfManyClientsWin) {
   agent_.MakeInstance("ins-00000001");
   agent_.host->HangNext(hypervisor::FakeMethod::kDestroyDomain);
-  const auto answers = AtOnce(6, [&](int i) {
-    return Delete("ins-00000001", "delete-" + std::to_string(i));
-  });
+  const auto answers =
+      AtOnce(6, [&](int i) { return Delete("ins-00000001", "delete-" + std::to_string(i)); });
   EXPECT_EQ(Count(answers, ErrorReason::ERROR_REASON_OPERATION_IN_PROGRESS), 5);
   ASSERT_TRUE(agent_.host->WaitForHung(hypervisor::FakeMethod::kDestroyDomain));
   agent_.host->ReleaseHung(hypervisor::FakeMethod::kDestroyDomain,

@@ -15,9 +15,9 @@
 namespace cvm::agent {
 namespace {
 
+using store::OperationRecord;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using store::OperationRecord;
 using v1::Operation;
 
 v1::Instance MakeInstance(const std::string& id) {
@@ -210,7 +210,8 @@ TEST_F(StoreTest, ListsOperationsNewestFirstInPages) {
   Put({MakeOperation("op-a", "x", 10, true), MakeOperation("op-b", "y", 20, false),
        MakeOperation("op-c", "x", 20, false), MakeOperation("op-d", "x", 30, true)});
   EXPECT_THAT(Ids(store_->ListOperations({})), ElementsAre("op-d", "op-c", "op-b", "op-a"));
-  OperationFilter page{.target_id = "", .unfinished_only = false, .after = std::nullopt, .limit = 2};
+  OperationFilter page{
+      .target_id = "", .unfinished_only = false, .after = std::nullopt, .limit = 2};
   EXPECT_THAT(Ids(store_->ListOperations(page)), ElementsAre("op-d", "op-c"));
   page.after = {absl::ToUnixNanos(absl::FromUnixSeconds(20)), "op-c"};
   EXPECT_THAT(Ids(store_->ListOperations(page)), ElementsAre("op-b", "op-a"));

@@ -397,8 +397,10 @@ void ExpectEveryStringChecked(const Request& good, size_t at_least,
   FindStrings(good, {}, paths);
   EXPECT_GE(paths.size(), at_least);
   for (const FieldPath& path : paths) {
-    for (const std::string& bad : {std::string("a\x01" "b"), std::string("a\nb"),
-                                   std::string("\xff"), std::string("a\0b", 3)}) {
+    for (const std::string& bad :
+         {std::string("a\x01"
+                      "b"),
+          std::string("a\nb"), std::string("\xff"), std::string("a\0b", 3)}) {
       SCOPED_TRACE(PathName(path));
       Request request = good;
       SetString(request, path, bad);
@@ -477,8 +479,12 @@ TEST_F(ValidationTest, RefusesBadPowerRequests) {
   };
   using Stop = v1::StopInstanceRequest;
   EXPECT_EQ(FieldOf(stop([](Stop& r) { r.set_mode(static_cast<v1::StopMode>(9)); })), "mode");
-  for (const auto& [seconds, nanos] : {std::pair<int64_t, int>{0, 0}, {0, 999999999}, {-5, 0},
-                                       {3601, 0}, {INT64_MAX, 0}, {INT64_MIN, -1}}) {
+  for (const auto& [seconds, nanos] : {std::pair<int64_t, int>{0, 0},
+                                       {0, 999999999},
+                                       {-5, 0},
+                                       {3601, 0},
+                                       {INT64_MAX, 0},
+                                       {INT64_MIN, -1}}) {
     const absl::Status status = stop([&](Stop& r) {
       r.mutable_timeout()->set_seconds(seconds);
       r.mutable_timeout()->set_nanos(nanos);

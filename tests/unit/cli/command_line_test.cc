@@ -60,7 +60,9 @@ TEST(CommandLine, TheManPageHasEachFlagAndCommand) {
       EXPECT_THAT(page, HasSubstr("*" + flag + "*")) << flag << " of '" << path << "'";
       ++flags_seen;
     }
-    if (path.find(' ') != std::string::npos) EXPECT_THAT(page, HasSubstr("*" + path + "*"));
+    if (path.find(' ') != std::string::npos) {
+      EXPECT_THAT(page, HasSubstr("*" + path + "*"));
+    }
   }
   EXPECT_GT(flags_seen, 40u);
 }
@@ -80,7 +82,9 @@ TEST(CommandLine, TheCompletionsHaveEachFlagAndCommand) {
     const std::string command = path.substr(path.rfind(' ') + 1);
     for (const std::string_view script : {kBashCompletion, kZshCompletion, kFishCompletion}) {
       const std::string text(script);
-      if (!command.empty()) EXPECT_TRUE(HasWord(text, command)) << path;
+      if (!command.empty()) {
+        EXPECT_TRUE(HasWord(text, command)) << path;
+      }
       for (const std::string& flag : flags) {
         // fish writes a long flag without its dashes.
         const bool found = HasWord(text, flag) || HasWord(text, "-l " + flag.substr(2));
