@@ -54,8 +54,8 @@ absl::Status RemoveLeftovers(const Paths& paths) {
     CVM_RETURN_IF_ERROR(RemoveTemporaryFiles(entry.path()));
   }
   if (!error) return absl::OkStatus();
-  return absl::InternalError(fmt::format("cannot look into {}: {}", paths.Instances(),
-                                         error.message()));
+  return absl::InternalError(
+      fmt::format("cannot look into {}: {}", paths.Instances(), error.message()));
 }
 
 // Two agents on one state would run operations twice.
@@ -148,10 +148,10 @@ absl::Status RunAgent(const Config& config) {
   core::Ledger ledger(*store);
   CVM_RETURN_IF_ERROR(ledger.Load(clock.Now()));
   core::PowerMonitor power(ledger, clock);
-  const std::unique_ptr<hypervisor::Hypervisor> hypervisor = hypervisor::MakeLibvirtHypervisor(
-      {.uri = config.libvirt.uri,
-       .call_deadline = config.libvirt.call_timeout,
-       .long_call_deadline = config.libvirt.start_timeout});
+  const std::unique_ptr<hypervisor::Hypervisor> hypervisor =
+      hypervisor::MakeLibvirtHypervisor({.uri = config.libvirt.uri,
+                                         .call_deadline = config.libvirt.call_timeout,
+                                         .long_call_deadline = config.libvirt.start_timeout});
   const std::unique_ptr<images::DiskImages> disk_images = images::MakeQemuDiskImages();
   const std::unique_ptr<network::Bridges> bridges = network::MakeNetlinkBridges();
   const core::Core core{.config = config,
@@ -190,9 +190,9 @@ absl::Status RunAgent(const Config& config) {
   absl::StatusOr<std::unique_ptr<services::Server>> server = services::Server::Start(
       config.listen, {&instance_service, &operation_service, &image_service, &host_service});
   if (server.ok()) {
-    LogIfError(NotifyReady(fmt::format("version {}, listening on {}", kVersion,
-                                       config.listen.socket)),
-               "cannot tell systemd that the start is done");
+    LogIfError(
+        NotifyReady(fmt::format("version {}, listening on {}", kVersion, config.listen.socket)),
+        "cannot tell systemd that the start is done");
     WaitForStop(*store, config.operations.retention);
     LogIfError(NotifyStopping("stopping"), "cannot tell systemd of the stop");
     (*server)->Shutdown(kShutdownGrace);

@@ -81,6 +81,7 @@ void Command::Texts(const std::string& flag, std::vector<std::string>* values,
   app_->add_option(flag, *values, help + " (repeatable)")
       ->type_name(placeholder)
       ->expected(1)
+      ->allow_extra_args(false)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
 }
 

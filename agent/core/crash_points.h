@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Where a test may stop the agent dead. Absent from release builds: without CVM_TEST_HOOKS the calls
-// below are empty and inlined away.
+// Where a test may stop the agent dead. Absent from release builds: without CVM_TEST_HOOKS the
+// calls below are empty and inlined away.
 #pragma once
 
 #include <functional>

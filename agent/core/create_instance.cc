@@ -38,9 +38,8 @@ absl::StatusOr<StepResult> MakeDisks(const Core& core, const std::string& id,
 absl::StatusOr<StepResult> MakeConfigDrive(const Core& core, const std::string& id) {
   CVM_ASSIGN_OR_RETURN(const InstancePtr instance, RequireInstance(core, id));
   CVM_ASSIGN_OR_RETURN(const InstanceSecrets secrets, core.ledger.store().LoadSecrets(id));
-  CVM_ASSIGN_OR_RETURN(
-      const std::string iso,
-      cloudinit::BuildConfigDrive(BuildGuestSettings(core.config, *instance, secrets)));
+  CVM_ASSIGN_OR_RETURN(const std::string iso, cloudinit::BuildConfigDrive(BuildGuestSettings(
+                                                  core.config, *instance, secrets)));
   CVM_RETURN_IF_ERROR(MakeFolders(core.paths.Instance(id), 0711));
   // Holds the password hash: for root, and for QEMU's user, to whom libvirt gives it.
   CVM_RETURN_IF_ERROR(WriteFileAtomically(
@@ -62,8 +61,7 @@ absl::StatusOr<StepResult> Define(const Core& core, const std::string& id, StepC
       changed.mutable_spec()->set_machine_type(machine);
     });
   }
-  CVM_RETURN_IF_ERROR(
-      core.hypervisor.DefineDomain(BuildDomain(core.config, core.paths, instance)));
+  CVM_RETURN_IF_ERROR(core.hypervisor.DefineDomain(BuildDomain(core.config, core.paths, instance)));
   return StepResult::Done();
 }
 

@@ -19,9 +19,8 @@ Workflow DeleteInstanceWorkflow(const Core& core, const v1::DeleteInstanceReques
       .run = [&core, id](StepContext& context) -> absl::StatusOr<StepResult> {
         CVM_ASSIGN_OR_RETURN(const InstancePtr instance, RequireInstance(core, id));
         CVM_RETURN_IF_ERROR(EnsureOff(core, *instance));
-        context.change().UpdateInstance(id, [](v1::Instance& changed) {
-          changed.set_wanted_power(v1::WANTED_POWER_OFF);
-        });
+        context.change().UpdateInstance(
+            id, [](v1::Instance& changed) { changed.set_wanted_power(v1::WANTED_POWER_OFF); });
         return StepResult::Done();
       },
   });
@@ -33,9 +32,8 @@ Workflow DeleteInstanceWorkflow(const Core& core, const v1::DeleteInstanceReques
         // Somebody else may have started it meanwhile.
         CVM_RETURN_IF_ERROR(EnsureOff(core, *instance));
         CVM_RETURN_IF_ERROR(core.hypervisor.UndefineDomain(instance->uuid()));
-        context.change().UpdateInstance(id, [](v1::Instance& changed) {
-          changed.set_lifecycle(v1::LIFECYCLE_DELETED);
-        });
+        context.change().UpdateInstance(
+            id, [](v1::Instance& changed) { changed.set_lifecycle(v1::LIFECYCLE_DELETED); });
         return StepResult::Done();
       },
       .forward_only = true,

@@ -116,7 +116,8 @@ cloudinit::GuestSettings BuildGuestSettings(const Config& config, const v1::Inst
     guest_nic.addresses.push_back({nic.ipv4_address(), network->subnet.prefix_length});
     for (const std::string& address : nic.ipv6_addresses()) {
       const size_t slash = address.find('/');
-      guest_nic.addresses.push_back({address.substr(0, slash), std::stoi(address.substr(slash + 1))});
+      guest_nic.addresses.push_back(
+          {address.substr(0, slash), std::stoi(address.substr(slash + 1))});
     }
     if (network->gateway) guest_nic.gateway4 = network->gateway->ToString();
     settings.nics.push_back(std::move(guest_nic));

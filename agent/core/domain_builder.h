@@ -3,9 +3,9 @@
 
 #include "agent/config.h"
 #include "agent/paths.h"
+#include "agent/store/store.h"
 #include "cloudinit/guest_settings.h"
 #include "cvm/agent/v1/instance.pb.h"
-#include "agent/store/store.h"
 #include "drivers/hypervisor/domain_spec.h"
 
 namespace cvm::agent::core {

@@ -15,8 +15,8 @@ constexpr uint64_t kMib = 1 << 20;
 // What one guest can have without an interrupt remapper.
 constexpr uint32_t kMaxGuestVcpus = 255;
 
-absl::Status Insufficient(ErrorReason reason, std::string_view what, uint64_t asked,
-                          uint64_t limit, std::string_view unit) {
+absl::Status Insufficient(ErrorReason reason, std::string_view what, uint64_t asked, uint64_t limit,
+                          std::string_view unit) {
   return Error(reason,
                fmt::format("not enough {}: {} {} asked for, {} {} can be given", what, asked, unit,
                            limit, unit),
@@ -82,15 +82,15 @@ absl::Status CheckCapacity(const Core& core, const Demand& demand) {
     return Insufficient(ErrorReason::ERROR_REASON_INSUFFICIENT_MEMORY, "memory", demand.memory_mib,
                         memory, "MiB");
   }
-  const uint64_t disk = Minus(Minus(has.disk_total_bytes(), has.disk_reserved_bytes()),
-                              has.disk_allocated_bytes());
+  const uint64_t disk =
+      Minus(Minus(has.disk_total_bytes(), has.disk_reserved_bytes()), has.disk_allocated_bytes());
   if (demand.disk_bytes > disk) {
     return Insufficient(ErrorReason::ERROR_REASON_INSUFFICIENT_DISK, "disk", demand.disk_bytes,
                         disk, "bytes");
   }
   if (demand.disk_bytes > 0 && has.disk_free_bytes() <= has.disk_reserved_bytes()) {
-    return Insufficient(ErrorReason::ERROR_REASON_INSUFFICIENT_DISK, "free disk",
-                        demand.disk_bytes, 0, "bytes");
+    return Insufficient(ErrorReason::ERROR_REASON_INSUFFICIENT_DISK, "free disk", demand.disk_bytes,
+                        0, "bytes");
   }
   return absl::OkStatus();
 }

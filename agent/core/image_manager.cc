@@ -50,8 +50,7 @@ absl::Status CheckSource(const std::string& folder, const std::string& source_fi
                    "the agent cannot look into its import folder: its log says why");
     case ErrorReason::ERROR_REASON_INVALID_FIELD:
       // Under the name that the field has in the request.
-      return Error(ErrorReason::ERROR_REASON_INVALID_FIELD,
-                   std::string(status.message()),
+      return Error(ErrorReason::ERROR_REASON_INVALID_FIELD, std::string(status.message()),
                    {{"field", "source_file"}});
     default:
       return status;
@@ -106,7 +105,8 @@ absl::StatusOr<Plan> ImageManager::PlanImport(v1::ImportImageRequest request) co
 absl::StatusOr<Operation> ImageManager::Delete(const Caller& caller,
                                                const v1::DeleteImageRequest& request) {
   return engine_.Submit(
-      caller, request, request.request_id(), request.validate_only(), [&]() -> absl::StatusOr<Plan> {
+      caller, request, request.request_id(), request.validate_only(),
+      [&]() -> absl::StatusOr<Plan> {
         CVM_ASSIGN_OR_RETURN(v1::Image image, Get(request.image_id()));
         if (!request.etag().empty() && request.etag() != image.etag()) {
           return Error(ErrorReason::ERROR_REASON_ETAG_MISMATCH,

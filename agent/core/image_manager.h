@@ -16,10 +16,8 @@ class ImageManager {
   // Both outlive the manager.
   ImageManager(const Core& core, OperationEngine& engine) : core_(core), engine_(engine) {}
 
-  absl::StatusOr<v1::Operation> Import(const Caller& caller,
-                                       const v1::ImportImageRequest& request);
-  absl::StatusOr<v1::Operation> Delete(const Caller& caller,
-                                       const v1::DeleteImageRequest& request);
+  absl::StatusOr<v1::Operation> Import(const Caller& caller, const v1::ImportImageRequest& request);
+  absl::StatusOr<v1::Operation> Delete(const Caller& caller, const v1::DeleteImageRequest& request);
   absl::StatusOr<v1::Image> Get(const std::string& id) const;
   absl::StatusOr<v1::ListImagesResponse> List(const v1::ListImagesRequest& request) const;
 

@@ -28,7 +28,7 @@ absl::StatusOr<StepResult> Import(const Core& core, const v1::ImportImageRequest
                        OpenBeneath(core.config.import_dir, request.source_file()));
   const images::Format format = FormatOf(request.format());
   CVM_RETURN_IF_ERROR(core.disk_images.InspectForeign(source.get(), format, limit).status());
-  CVM_ASSIGN_OR_RETURN(const std::string sha256, 
+  CVM_ASSIGN_OR_RETURN(const std::string sha256,
                        Sha256OfFd(source.get(), [&context] { return context.Cancelled(); }));
   if (!request.sha256().empty() && sha256 != request.sha256()) {
     return Error(ErrorReason::ERROR_REASON_CHECKSUM_MISMATCH,

@@ -35,11 +35,11 @@ void FillProperties(const v1::GuestProperties& image, v1::GuestProperties& prope
 }
 
 absl::Status WrongState(const v1::Instance& instance, std::string_view wanted) {
-  return Error(ErrorReason::ERROR_REASON_INVALID_INSTANCE_STATE,
-               fmt::format("{} is {}, it must be {}", instance.id(),
-                           v1::InstanceState_Name(instance.state()), wanted),
-               {{"instance_id", instance.id()},
-                {"state", v1::InstanceState_Name(instance.state())}});
+  return Error(
+      ErrorReason::ERROR_REASON_INVALID_INSTANCE_STATE,
+      fmt::format("{} is {}, it must be {}", instance.id(),
+                  v1::InstanceState_Name(instance.state()), wanted),
+      {{"instance_id", instance.id()}, {"state", v1::InstanceState_Name(instance.state())}});
 }
 
 bool IsBusy(const v1::Instance& instance) {
@@ -104,10 +104,10 @@ absl::StatusOr<Plan> InstanceManager::PlanCreate(v1::CreateInstanceRequest reque
                  {{"field", "spec.image_id"}});
   }
   if (image->state() != v1::Image::READY) {
-    return Error(ErrorReason::ERROR_REASON_IMAGE_NOT_READY,
-                 fmt::format("image {} is {}", spec.image_id(),
-                             v1::Image::State_Name(image->state())),
-                 {{"field", "spec.image_id"}});
+    return Error(
+        ErrorReason::ERROR_REASON_IMAGE_NOT_READY,
+        fmt::format("image {} is {}", spec.image_id(), v1::Image::State_Name(image->state())),
+        {{"field", "spec.image_id"}});
   }
   FillProperties(image->properties(), *spec.mutable_properties());
   if (spec.name().empty()) spec.set_name(request.instance_id());
@@ -190,7 +190,8 @@ absl::StatusOr<Plan> InstanceManager::PlanCreate(v1::CreateInstanceRequest reque
 absl::StatusOr<Operation> InstanceManager::Delete(const Caller& caller,
                                                   const v1::DeleteInstanceRequest& request) {
   return engine_.Submit(
-      caller, request, request.request_id(), request.validate_only(), [&]() -> absl::StatusOr<Plan> {
+      caller, request, request.request_id(), request.validate_only(),
+      [&]() -> absl::StatusOr<Plan> {
         CVM_ASSIGN_OR_RETURN(const InstancePtr instance, Get(request.instance_id()));
         CVM_RETURN_IF_ERROR(RequireEtag(request.etag(), instance->etag()));
         if (instance->spec().termination_protection()) {
@@ -210,7 +211,8 @@ absl::StatusOr<Operation> InstanceManager::Delete(const Caller& caller,
 absl::StatusOr<Operation> InstanceManager::Start(const Caller& caller,
                                                  const v1::StartInstanceRequest& request) {
   return engine_.Submit(
-      caller, request, request.request_id(), request.validate_only(), [&]() -> absl::StatusOr<Plan> {
+      caller, request, request.request_id(), request.validate_only(),
+      [&]() -> absl::StatusOr<Plan> {
         CVM_ASSIGN_OR_RETURN(const InstancePtr instance, Get(request.instance_id()));
         CVM_RETURN_IF_ERROR(RequireKnown(core_, *instance));
         Plan plan;
@@ -244,7 +246,8 @@ absl::StatusOr<Operation> InstanceManager::Start(const Caller& caller,
 absl::StatusOr<Operation> InstanceManager::Stop(const Caller& caller,
                                                 const v1::StopInstanceRequest& request) {
   return engine_.Submit(
-      caller, request, request.request_id(), request.validate_only(), [&]() -> absl::StatusOr<Plan> {
+      caller, request, request.request_id(), request.validate_only(),
+      [&]() -> absl::StatusOr<Plan> {
         CVM_RETURN_IF_ERROR(CheckEnums(request));
         CVM_RETURN_IF_ERROR(CheckTimeout(request.has_timeout(), request.timeout()));
         CVM_ASSIGN_OR_RETURN(const InstancePtr instance, Get(request.instance_id()));
@@ -255,8 +258,7 @@ absl::StatusOr<Operation> InstanceManager::Stop(const Caller& caller,
         auto filled = std::make_unique<v1::StopInstanceRequest>(request);
         if (filled->mode() == v1::STOP_MODE_UNSPECIFIED) filled->set_mode(v1::STOP_MODE_SOFT);
         if (!filled->has_timeout()) {
-          *filled->mutable_timeout() =
-              ToProtoDuration(core_.config.operations.soft_stop_timeout);
+          *filled->mutable_timeout() = ToProtoDuration(core_.config.operations.soft_stop_timeout);
         }
         Plan plan;
         plan.action = Operation::STOP_INSTANCE;
@@ -272,7 +274,8 @@ absl::StatusOr<Operation> InstanceManager::Stop(const Caller& caller,
 absl::StatusOr<Operation> InstanceManager::Reboot(const Caller& caller,
                                                   const v1::RebootInstanceRequest& request) {
   return engine_.Submit(
-      caller, request, request.request_id(), request.validate_only(), [&]() -> absl::StatusOr<Plan> {
+      caller, request, request.request_id(), request.validate_only(),
+      [&]() -> absl::StatusOr<Plan> {
         CVM_RETURN_IF_ERROR(CheckEnums(request));
         CVM_RETURN_IF_ERROR(CheckTimeout(request.has_timeout(), request.timeout()));
         CVM_ASSIGN_OR_RETURN(const InstancePtr instance, Get(request.instance_id()));
@@ -283,8 +286,7 @@ absl::StatusOr<Operation> InstanceManager::Reboot(const Caller& caller,
         auto filled = std::make_unique<v1::RebootInstanceRequest>(request);
         if (filled->mode() == v1::STOP_MODE_UNSPECIFIED) filled->set_mode(v1::STOP_MODE_SOFT);
         if (!filled->has_timeout()) {
-          *filled->mutable_timeout() =
-              ToProtoDuration(core_.config.operations.soft_stop_timeout);
+          *filled->mutable_timeout() = ToProtoDuration(core_.config.operations.soft_stop_timeout);
         }
         Plan plan;
         plan.action = Operation::REBOOT_INSTANCE;
@@ -352,8 +354,8 @@ absl::StatusOr<std::string> InstanceManager::ReadConsoleLog(const std::string& i
   if (!fd || bytes == 0) return std::string();
   const off_t size = lseek(fd.get(), 0, SEEK_END);
   std::string tail(std::min<size_t>(bytes, size > 0 ? static_cast<size_t>(size) : 0), '\0');
-  const ssize_t got = pread(fd.get(), tail.data(), tail.size(),
-                            size - static_cast<off_t>(tail.size()));
+  const ssize_t got =
+      pread(fd.get(), tail.data(), tail.size(), size - static_cast<off_t>(tail.size()));
   tail.resize(got > 0 ? static_cast<size_t>(got) : 0);
   return tail;
 }

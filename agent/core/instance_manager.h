@@ -24,8 +24,7 @@ class InstanceManager {
                                        const v1::DeleteInstanceRequest& request);
   absl::StatusOr<v1::Operation> Start(const Caller& caller,
                                       const v1::StartInstanceRequest& request);
-  absl::StatusOr<v1::Operation> Stop(const Caller& caller,
-                                     const v1::StopInstanceRequest& request);
+  absl::StatusOr<v1::Operation> Stop(const Caller& caller, const v1::StopInstanceRequest& request);
   absl::StatusOr<v1::Operation> Reboot(const Caller& caller,
                                        const v1::RebootInstanceRequest& request);
 

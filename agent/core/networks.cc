@@ -79,10 +79,10 @@ absl::Status AssignNic(const Config& config, const Taken& taken, Random& random,
     network = &config.networks.front();
   }
   if (network == nullptr) {
-    return Error(ErrorReason::ERROR_REASON_NETWORK_NOT_FOUND,
-                 fmt::format("{}.network_id: this host has no network '{}'", field,
-                             nic.network_id()),
-                 {{"field", field + ".network_id"}});
+    return Error(
+        ErrorReason::ERROR_REASON_NETWORK_NOT_FOUND,
+        fmt::format("{}.network_id: this host has no network '{}'", field, nic.network_id()),
+        {{"field", field + ".network_id"}});
   }
   nic.set_network_id(network->id);
 

@@ -28,7 +28,8 @@ struct OperationEngine::Active {
   const Workflow workflow;
   const Lane lane;
 
-  // Held while the record is written down, so that a cancel and a step's end do not lose each other.
+  // Held while the record is written down, so that a cancel and a step's end do not lose each
+  // other.
   Mutex mutex;
   store::OperationRecord record CVM_GUARDED_BY(mutex);
   std::vector<std::weak_ptr<Observation>> observers CVM_GUARDED_BY(mutex);

@@ -96,8 +96,8 @@ absl::StatusOr<std::optional<Operation>> OperationEngine::FindReplay(const Calle
                  {{"request_id", request_id}});
   }
   absl::StatusOr<Operation> operation = Get(row->operation_id);
-  if (!operation.ok() && ReasonOf(operation.status()) ==
-                             ErrorReason::ERROR_REASON_OPERATION_NOT_FOUND) {
+  if (!operation.ok() &&
+      ReasonOf(operation.status()) == ErrorReason::ERROR_REASON_OPERATION_NOT_FOUND) {
     return Error(ErrorReason::ERROR_REASON_REQUEST_ID_EXPIRED,
                  "the operation of this request_id ended long ago and is no longer kept; it is not "
                  "run again",
@@ -129,8 +129,8 @@ absl::Status OperationEngine::CheckTargetFree(const Plan& plan) const {
 }
 
 absl::StatusOr<Operation> OperationEngine::Submit(
-    const Caller& caller, const Message& request, const std::string& request_id,
-    bool validate_only, const std::function<absl::StatusOr<Plan>()>& make_plan) {
+    const Caller& caller, const Message& request, const std::string& request_id, bool validate_only,
+    const std::function<absl::StatusOr<Plan>()>& make_plan) {
   if (!request_id.empty()) CVM_RETURN_IF_ERROR(CheckRequestId(request_id));
   const std::string digest = RequestDigest(options_.request_key, request);
 

@@ -89,10 +89,10 @@ class OperationEngine {
   void Stop();
 
   // The way in for every mutating call. In this order: the form of the request id, a replay of it
-  // (REQUEST_ID_REUSED, REQUEST_ID_EXPIRED, or the operation it stands for), `plan` (which validates
-  // and may look at the ledger: no other submission runs meanwhile), one operation per target
-  // (OPERATION_IN_PROGRESS), and the writing down. `request` is what the client sent; its fields
-  // request_id and validate_only are not part of its digest.
+  // (REQUEST_ID_REUSED, REQUEST_ID_EXPIRED, or the operation it stands for), `plan` (which
+  // validates and may look at the ledger: no other submission runs meanwhile), one operation per
+  // target (OPERATION_IN_PROGRESS), and the writing down. `request` is what the client sent; its
+  // fields request_id and validate_only are not part of its digest.
   absl::StatusOr<v1::Operation> Submit(const Caller& caller,
                                        const google::protobuf::Message& request,
                                        const std::string& request_id, bool validate_only,
@@ -106,8 +106,8 @@ class OperationEngine {
 
   // Calls `observer` with the operation now and at each change, the last one ended, on any thread
   // and never two at a time. It must be quick and must not call the engine. No call begins once the
-  // returned handle is dropped, but one may be under way: Cancel() waits for it, dropping (also from
-  // within the call) does not. OPERATION_NOT_FOUND.
+  // returned handle is dropped, but one may be under way: Cancel() waits for it, dropping (also
+  // from within the call) does not. OPERATION_NOT_FOUND.
   class Observation;
   absl::StatusOr<std::shared_ptr<Observation>> Observe(
       const std::string& id, std::function<void(const v1::Operation&)> observer);

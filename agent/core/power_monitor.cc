@@ -115,7 +115,8 @@ absl::Status PowerMonitor::Refresh(hypervisor::Hypervisor& hypervisor, const std
   if (!domain.ok()) return domain.status();
   MutexLock lock(mutex_);
   if (state_events_[uuid] != events) return absl::OkStatus();
-  events_.push_back({.kind = HypervisorEvent::Kind::kDomainState, .domains = {*domain}, .message = ""});
+  events_.push_back(
+      {.kind = HypervisorEvent::Kind::kDomainState, .domains = {*domain}, .message = ""});
   changed_.NotifyAll();
   return absl::OkStatus();
 }

@@ -14,10 +14,11 @@ namespace cvm::agent::core {
 // INSTANCE_NOT_FOUND when the record is gone.
 absl::StatusOr<InstancePtr> RequireInstance(const Core& core, const std::string& id);
 
-// Waits, by events, until the instance's observed power satisfies `reached`. Done when it does; else
-// asks the hypervisor again from time to time, in case an event was missed.
-absl::StatusOr<StepResult> WaitForPower(const Core& core, const std::string& instance_id,
-                                        const std::function<bool(v1::ObservedPower::State)>& reached);
+// Waits, by events, until the instance's observed power satisfies `reached`. Done when it does;
+// else asks the hypervisor again from time to time, in case an event was missed.
+absl::StatusOr<StepResult> WaitForPower(
+    const Core& core, const std::string& instance_id,
+    const std::function<bool(v1::ObservedPower::State)>& reached);
 
 bool IsOff(v1::ObservedPower::State state);
 bool IsOn(v1::ObservedPower::State state);

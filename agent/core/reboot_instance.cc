@@ -20,10 +20,10 @@ constexpr char kCounter[] = "reboot-counter";
 absl::StatusOr<bool> HasRebooted(const Core& core, const v1::Instance& instance,
                                  StepContext& context) {
   if (IsOff(instance.observed_power().state())) {
-    return Error(ErrorReason::ERROR_REASON_INVALID_INSTANCE_STATE,
-                 fmt::format("the guest of {} went off instead of rebooting: start it",
-                             instance.id()),
-                 {{"instance_id", instance.id()}});
+    return Error(
+        ErrorReason::ERROR_REASON_INVALID_INSTANCE_STATE,
+        fmt::format("the guest of {} went off instead of rebooting: start it", instance.id()),
+        {{"instance_id", instance.id()}});
   }
   const uint64_t seen = core.power.RebootCount(instance.uuid());
   const std::string note = context.Note(kSeenBefore);
@@ -56,11 +56,12 @@ absl::StatusOr<StepResult> Reboot(const Core& core, const v1::RebootInstanceRequ
        .happened = [&] { return HasRebooted(core, *instance, context); },
        .timed_out = [&]() -> absl::StatusOr<StepResult> {
          if (request.mode() == v1::STOP_MODE_SOFT_FIRST) return reset();
-         return Error(ErrorReason::ERROR_REASON_GUEST_IGNORED_REBOOT,
-                      fmt::format("the guest of {} was not seen to reboot within {}; it was left as "
-                                  "it is. Reboot it with mode HARD, or SOFT_FIRST",
-                                  id, absl::FormatDuration(timeout)),
-                      {{"instance_id", id}});
+         return Error(
+             ErrorReason::ERROR_REASON_GUEST_IGNORED_REBOOT,
+             fmt::format("the guest of {} was not seen to reboot within {}; it was left as "
+                         "it is. Reboot it with mode HARD, or SOFT_FIRST",
+                         id, absl::FormatDuration(timeout)),
+             {{"instance_id", id}});
        },
        .ask_once = true});
 }
@@ -70,7 +71,8 @@ absl::StatusOr<StepResult> Reboot(const Core& core, const v1::RebootInstanceRequ
 Workflow RebootInstanceWorkflow(const Core& core, const v1::RebootInstanceRequest& request) {
   Workflow workflow;
   workflow.steps.push_back({
-      .name = request.mode() == v1::STOP_MODE_HARD ? "resetting the guest" : "waiting for the guest",
+      .name =
+          request.mode() == v1::STOP_MODE_HARD ? "resetting the guest" : "waiting for the guest",
       .percent = 100,
       .run = [&core, request](StepContext& context) { return Reboot(core, request, context); },
   });

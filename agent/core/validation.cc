@@ -39,8 +39,7 @@ constexpr uint64_t kMinDataDiskBytes = kMib;
 constexpr size_t kMaxSourceFile = 1024;
 
 absl::Status OutOfRange(std::string_view field, std::string_view limit) {
-  return Error(ErrorReason::ERROR_REASON_INVALID_FIELD,
-               fmt::format("{} must be {}", field, limit),
+  return Error(ErrorReason::ERROR_REASON_INVALID_FIELD, fmt::format("{} must be {}", field, limit),
                {{"field", std::string(field)}, {"limit", std::string(limit)}});
 }
 
@@ -156,9 +155,8 @@ absl::Status CheckLogin(const v1::LoginSettings& login) {
 absl::Status CheckProperties(const std::string& field, const v1::GuestProperties& properties) {
   CVM_RETURN_IF_ERROR(CheckText(field + ".default_user", properties.default_user(), 0, 32));
   const bool plain = std::all_of(
-      properties.default_user().begin(), properties.default_user().end(), [](unsigned char c) {
-        return isalnum(c) != 0 || c == '-' || c == '_' || c == '.';
-      });
+      properties.default_user().begin(), properties.default_user().end(),
+      [](unsigned char c) { return isalnum(c) != 0 || c == '-' || c == '_' || c == '.'; });
   if (!plain || properties.default_user().starts_with("-")) {
     return OutOfRange(field + ".default_user", "letters, digits, '-', '_' and '.'");
   }
@@ -187,9 +185,8 @@ absl::Status CheckMessageEnums(const Message& message, const std::string& prefix
     const int count = field->is_repeated() ? reflection->FieldSize(message, field) : 1;
     for (int i = 0; i < count; ++i) {
       if (field->cpp_type() == FieldDescriptor::CPPTYPE_ENUM) {
-        const int value = field->is_repeated()
-                              ? reflection->GetRepeatedEnumValue(message, field, i)
-                              : reflection->GetEnumValue(message, field);
+        const int value = field->is_repeated() ? reflection->GetRepeatedEnumValue(message, field, i)
+                                               : reflection->GetEnumValue(message, field);
         if (field->enum_type()->FindValueByNumber(value) == nullptr) {
           return Error(ErrorReason::ERROR_REASON_UNKNOWN_ENUM_VALUE,
                        fmt::format("{} has no value {}", name, value), {{"field", name}});
@@ -250,11 +247,11 @@ absl::Status ValidateCreate(const v1::CreateInstanceRequest& request) {
   CVM_RETURN_IF_ERROR(CheckNics(spec));
   CVM_RETURN_IF_ERROR(CheckLogin(spec.login()));
   if (spec.user_data().size() > cloudinit::kMaxUserDataBytes) {
-    return Error(ErrorReason::ERROR_REASON_USER_DATA_TOO_LARGE,
-                 fmt::format("user data has {} bytes, at most {} are possible",
-                             spec.user_data().size(), cloudinit::kMaxUserDataBytes),
-                 {{"field", "spec.user_data"},
-                  {"limit", std::to_string(cloudinit::kMaxUserDataBytes)}});
+    return Error(
+        ErrorReason::ERROR_REASON_USER_DATA_TOO_LARGE,
+        fmt::format("user data has {} bytes, at most {} are possible", spec.user_data().size(),
+                    cloudinit::kMaxUserDataBytes),
+        {{"field", "spec.user_data"}, {"limit", std::to_string(cloudinit::kMaxUserDataBytes)}});
   }
   CVM_RETURN_IF_ERROR(As(ErrorReason::ERROR_REASON_INVALID_FIELD, "spec.user_data",
                          cloudinit::ValidateUserData(spec.user_data())));

@@ -28,8 +28,8 @@ core::Caller CallerOf(const grpc::ServerContextBase& context) {
   return {.scope = context.peer().starts_with("unix:") ? "local" : "loopback"};
 }
 
-InstanceServiceImpl::InstanceServiceImpl(core::InstanceManager& manager,
-                                         core::InstanceTable& table, std::string run_id)
+InstanceServiceImpl::InstanceServiceImpl(core::InstanceManager& manager, core::InstanceTable& table,
+                                         std::string run_id)
     : manager_(manager), table_(table), run_id_(std::move(run_id)), workers_(kSerialWorkers) {}
 
 grpc::Status InstanceServiceImpl::CreateInstance(grpc::ServerContext* context,

@@ -36,8 +36,7 @@ class InstanceServiceImpl final : public InstanceServiceBase {
   grpc::Status DeleteInstance(grpc::ServerContext* context,
                               const v1::DeleteInstanceRequest* request,
                               v1::Operation* response) override;
-  grpc::Status StartInstance(grpc::ServerContext* context,
-                             const v1::StartInstanceRequest* request,
+  grpc::Status StartInstance(grpc::ServerContext* context, const v1::StartInstanceRequest* request,
                              v1::Operation* response) override;
   grpc::Status StopInstance(grpc::ServerContext* context, const v1::StopInstanceRequest* request,
                             v1::Operation* response) override;
@@ -51,10 +50,9 @@ class InstanceServiceImpl final : public InstanceServiceBase {
   grpc::ServerBidiReactor<v1::StreamSerialRequest, v1::StreamSerialResponse>* StreamSerial(
       grpc::CallbackServerContext* context) override;
 
-#define CVM_NOT_THERE_YET(method, Response)                                            \
-  grpc::Status method(grpc::ServerContext*, const v1::method##Request*, v1::Response*) \
-      override {                                                                       \
-    return NotThereYet(#method);                                                       \
+#define CVM_NOT_THERE_YET(method, Response)                                                       \
+  grpc::Status method(grpc::ServerContext*, const v1::method##Request*, v1::Response*) override { \
+    return NotThereYet(#method);                                                                  \
   }
   CVM_NOT_THERE_YET(ResizeInstance, Operation)
   CVM_NOT_THERE_YET(ReinstallInstance, Operation)

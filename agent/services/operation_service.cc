@@ -36,8 +36,8 @@ class WaitReactor final : public grpc::ServerUnaryReactor,
 
   void Start(core::OperationEngine& engine, const std::string& id, absl::Duration timeout) {
     self_ = shared_from_this();
-    absl::StatusOr<std::shared_ptr<Observation>> observation = engine.Observe(
-        id, [weak = weak_from_this()](const Operation& operation) {
+    absl::StatusOr<std::shared_ptr<Observation>> observation =
+        engine.Observe(id, [weak = weak_from_this()](const Operation& operation) {
           if (const auto self = weak.lock()) self->OnChange(operation);
         });
     if (!observation.ok()) {
@@ -95,8 +95,8 @@ class WatchReactor final : public grpc::ServerWriteReactor<Operation>,
 
   void Start(core::OperationEngine& engine, const std::string& id) {
     self_ = shared_from_this();
-    absl::StatusOr<std::shared_ptr<Observation>> observation = engine.Observe(
-        id, [weak = weak_from_this()](const Operation& operation) {
+    absl::StatusOr<std::shared_ptr<Observation>> observation =
+        engine.Observe(id, [weak = weak_from_this()](const Operation& operation) {
           if (const auto self = weak.lock()) self->OnChange(operation);
         });
     MutexLock lock(mutex_);
@@ -198,8 +198,8 @@ absl::StatusOr<v1::ListOperationsResponse> List(const core::OperationEngine& eng
   }
   if (more) {
     const Operation& last = response.operations(response.operations_size() - 1);
-    response.set_next_page_token(core::MakePageToken(fmt::format(
-        "{}/{}", absl::ToUnixNanos(FromTimestamp(last.create_time())), last.id())));
+    response.set_next_page_token(core::MakePageToken(
+        fmt::format("{}/{}", absl::ToUnixNanos(FromTimestamp(last.create_time())), last.id())));
   }
   return response;
 }

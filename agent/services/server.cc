@@ -36,8 +36,8 @@ class ExplainBadRequest final : public grpc::experimental::Interceptor {
     if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_STATUS)) {
       const grpc::Status status = methods->GetSendStatus();
       if (status.error_code() == grpc::StatusCode::INTERNAL && status.error_details().empty()) {
-        methods->ModifySendStatus(ToGrpc(
-            InvalidField("request", "is not a valid message: strings must be UTF-8")));
+        methods->ModifySendStatus(
+            ToGrpc(InvalidField("request", "is not a valid message: strings must be UTF-8")));
       }
     }
     methods->Proceed();
@@ -74,8 +74,8 @@ absl::Status GiveToGroup(const std::string& path, const std::string& group) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Server>> Server::Start(
-    const Config::Listen& listen, const std::vector<grpc::Service*>& services) {
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Config::Listen& listen,
+                                                      const std::vector<grpc::Service*>& services) {
   if (listen.socket.size() >= sizeof(sockaddr_un::sun_path)) {
     return absl::InvalidArgumentError("listen.socket: the path is too long for a unix socket");
   }

@@ -23,9 +23,9 @@ constexpr size_t kMaxBacklog = 4 << 20;
 constexpr size_t kMaxPiece = 64 << 10;
 constexpr char kDropped[] = "\r\n[output dropped: the reader is too slow]\r\n";
 
-// Opening the port and writing to it may wait for libvirt, so both are done by the workers, one at a
-// time for a stream; reading the next input waits for them. Shared by gRPC, the workers' tasks and
-// the console's callbacks.
+// Opening the port and writing to it may wait for libvirt, so both are done by the workers, one at
+// a time for a stream; reading the next input waits for them. Shared by gRPC, the workers' tasks
+// and the console's callbacks.
 class StreamSerialReactor final
     : public grpc::ServerBidiReactor<StreamSerialRequest, StreamSerialResponse>,
       public std::enable_shared_from_this<StreamSerialReactor> {
@@ -91,9 +91,9 @@ class StreamSerialReactor final
     handler.on_closed = [weak = weak_from_this()](const absl::Status& reason) {
       if (const auto self = weak.lock()) self->OnClosed(reason);
     };
-    CVM_ASSIGN_OR_RETURN(std::unique_ptr<hypervisor::ConsoleSession> session,
-                         manager_.OpenSerial(request_.instance_id(), request_.take_over(),
-                                             std::move(handler)));
+    CVM_ASSIGN_OR_RETURN(
+        std::unique_ptr<hypervisor::ConsoleSession> session,
+        manager_.OpenSerial(request_.instance_id(), request_.take_over(), std::move(handler)));
     MutexLock lock(mutex_);
     session_ = std::move(session);
     return absl::OkStatus();

@@ -15,7 +15,8 @@ namespace {
 using v1::InstanceEvent;
 
 // Sends from a queue of its own, which is filled from the table whenever it is empty: a slow client
-// costs no memory, it falls behind until the table no longer knows the changes, and then starts anew.
+// costs no memory, it falls behind until the table no longer knows the changes, and then starts
+// anew.
 class WatchInstancesReactor final : public grpc::ServerWriteReactor<InstanceEvent> {
  public:
   WatchInstancesReactor(core::InstanceTable& table, std::string run_id)

@@ -206,8 +206,8 @@ absl::StatusOr<std::vector<OperationRecord>> Store::LoadUnfinishedOperations() {
 
 absl::StatusOr<InstanceSecrets> Store::LoadSecrets(const std::string& instance_id) {
   MutexLock lock(mutex_);
-  Statement statement = db_->Prepare(
-      "SELECT password_hash, user_data FROM instance_secrets WHERE instance_id = ?1");
+  Statement statement =
+      db_->Prepare("SELECT password_hash, user_data FROM instance_secrets WHERE instance_id = ?1");
   statement.Bind(1, instance_id);
   CVM_ASSIGN_OR_RETURN(const bool found, statement.Step());
   if (!found) return InstanceSecrets{};
@@ -261,9 +261,10 @@ absl::StatusOr<std::optional<RequestRow>> Store::FindRequest(const std::string& 
 absl::Status Store::ForgetOperations(absl::Time time) {
   MutexLock lock(mutex_);
   return db_
-      ->Prepare("DELETE FROM operations WHERE ended_ns IS NOT NULL AND ended_ns < ?1 "
-                "AND target_id NOT IN (SELECT id FROM instances) "
-                "AND target_id NOT IN (SELECT id FROM images)")
+      ->Prepare(
+          "DELETE FROM operations WHERE ended_ns IS NOT NULL AND ended_ns < ?1 "
+          "AND target_id NOT IN (SELECT id FROM instances) "
+          "AND target_id NOT IN (SELECT id FROM images)")
       .Bind(1, absl::ToUnixNanos(time))
       .Run();
 }

@@ -25,8 +25,7 @@ class AgentClient {
   absl::Status Create(const agent::v1::CreateInstanceRequest& request);
   absl::Status Delete(const std::string& instance_id);
 
-  // All of them, in one page: at most 1000. The answer is in the arena: a client that asks often
-  // for many saves itself ten thousand small allocations each time.
+  // All of them, in one page: at most 1000. The answer is in the arena.
   absl::StatusOr<const agent::v1::ListInstancesResponse*> List(google::protobuf::Arena& arena);
   absl::StatusOr<agent::v1::Instance> Get(const std::string& instance_id);
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/contract/hypervisor_contract.h"
 
-#include <algorithm>
+#include "fmt/format.h"
 
 namespace cvm::hypervisor {
 namespace {
@@ -35,6 +35,18 @@ std::vector<HypervisorEvent> EventLog::All() const {
 }
 
 size_t EventLog::size() const { return All().size(); }
+
+std::string EventLog::Text() const {
+  std::string text;
+  for (const HypervisorEvent& event : All()) {
+    text += fmt::format("\nkind {} {}", static_cast<int>(event.kind), event.message);
+    for (const DomainStatus& domain : event.domains) {
+      text += fmt::format(" [{} state {} {}{}]", domain.name, static_cast<int>(domain.state),
+                          domain.reason, domain.persistent ? "" : " transient");
+    }
+  }
+  return text;
+}
 
 void EventLog::Clear() {
   MutexLock lock(mutex_);
@@ -128,6 +140,7 @@ void HypervisorContract::SetUp() {
 }
 
 void HypervisorContract::TearDown() {
+  if (HasFailure()) fmt::print(stderr, "events of the failed test:{}\n", events_.Text());
   if (hypervisor_ != nullptr) hypervisor_->Stop();
   hypervisor_.reset();
   if (harness_ != nullptr) harness_->Clean();

@@ -55,6 +55,8 @@ class EventLog {
   bool WaitForKind(HypervisorEvent::Kind kind, size_t from = 0);
   bool WaitForState(const std::string& uuid, PowerState state, size_t from = 0);
   size_t size() const;
+  // All events as text, one a line, for the message of a failed expectation.
+  std::string Text() const;
 
  private:
   mutable Mutex mutex_;

@@ -283,9 +283,12 @@ TEST_F(HypervisorContract, ResynchronisesAfterTheDaemonWasKilled) {
   EXPECT_EQ(domains[1].uuid, stopped.uuid);
   EXPECT_EQ(domains[1].state, PowerState::kStopped);
   // Events come again.
-  const size_t after = events_.size();
+  size_t after = events_.size();
   EXPECT_EQ(hypervisor_->DestroyDomain(running.uuid), absl::OkStatus());
   EXPECT_TRUE(events_.WaitForState(running.uuid, PowerState::kStopped, after));
+  after = events_.size();
+  EXPECT_EQ(hypervisor_->StartDomain(running.uuid), absl::OkStatus());
+  EXPECT_TRUE(events_.WaitForState(running.uuid, PowerState::kRunning, after));
 }
 
 TEST_F(HypervisorContract, GivesANewObjectTheDomainsOfTheHost) {

@@ -42,7 +42,7 @@ def record_sites(agent, run) -> list:
     restart(agent, {"CVM_CRASH_TRACE": str(trace)})
     run()
     restart(agent)
-    sites = list(dict.fromkeys(trace.read_text().split()))
+    sites = list(dict.fromkeys(trace.read_text().splitlines()))
     trace.unlink()
     return sites
 

@@ -30,10 +30,15 @@ image=$image_cache/debian12-$(image_hash "$image_here/lib.sh" "$image_here/debia
 tarball=$image_cache/debian12-root-$(image_hash "$image_here"/debian12/{packages,root.sh}).tar.zst
 
 if [[ ! -f $image ]]; then
+  image_need_root
+  # In a mount namespace of its own: one that another process makes meanwhile would hold a copy of our
+  # mount, and the file system would stay in use after we unmounted it.
+  if [[ ${CVM_IMAGE_NAMESPACE:-} != own ]]; then
+    CVM_IMAGE_NAMESPACE=own exec unshare --mount --propagation private -- "$0" "$image_cache"
+  fi
   image_lock debian12
   if [[ ! -f $image ]]; then
-    image_need_root
-    image_need_tools losetup mcopy mkfs.ext4 mkfs.vfat mmdebstrap qemu-img sgdisk zstd
+    image_need_tools e2fsck losetup mcopy mkfs.ext4 mkfs.vfat mmdebstrap qemu-img sgdisk zstd
     # The packages unpacked, their tarball, the disk and its qcow2 are never all there at once.
     image_begin_work 3072
     [[ -f $tarball ]] || debian12_make_root "$tarball"

@@ -123,13 +123,20 @@ image_partition() {
     awk '/^First sector:/ {first = $3} /^Last sector:/ {last = $3} END {print first, last - first + 1}'
 }
 
-# image_vfat LABEL FILE: a FAT file system, the same each time.
-image_vfat() {
-  # It wonders on standard error about a geometry that neither a file nor a loop device has.
-  mkfs.vfat --invariant -n "$1" "$2" >"$image_work/mkfs.log" 2>&1 || {
-    cat "$image_work/mkfs.log" >&2
-    return 1
-  }
+# image_esp DISK LABEL FILE: FILE becomes an empty FAT file system of the size of DISK's partition 15.
+# In a file of its own: mtools needs no root for one, and no loop device.
+image_esp() {
+  local first sectors
+  read -r first sectors < <(image_partition "$1" 15)
+  truncate -s $((sectors * 512)) "$3"
+  mkfs.vfat --invariant -n "$2" "$3" >/dev/null
+}
+
+# image_write_esp DISK FILE: puts it in its place.
+image_write_esp() {
+  local first sectors
+  read -r first sectors < <(image_partition "$1" 15)
+  dd if="$2" of="$1" bs=512 seek="$first" conv=notrunc,sparse status=none
 }
 
 # image_little_endian NUMBER BYTES: the bytes, on standard output.

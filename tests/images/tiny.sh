@@ -83,7 +83,7 @@ make_initrd() {
 }
 
 make_disk() {
-  local raw=$image_work/tiny.raw esp=$image_work/esp grub=$image_work/grub first sectors
+  local raw=$image_work/tiny.raw esp=$image_work/esp grub=$image_work/grub
   mkdir -p "$grub"
   cat >"$grub/early.cfg" <<'CFG'
 search --no-floppy --label CVM-TINY --set=root
@@ -99,13 +99,11 @@ CFG
   grub-mkimage -O x86_64-efi -p /EFI -c "$grub/early.cfg" -o "$grub/BOOTX64.EFI" \
     part_gpt fat search search_label configfile linux efi_gop
   image_gpt "$raw" 64 60
-  read -r first sectors < <(image_partition "$raw" 15)
-  truncate -s $((sectors * 512)) "$esp"
-  image_vfat CVM-TINY "$esp"
+  image_esp "$raw" CVM-TINY "$esp"
   mmd -i "$esp" ::/EFI ::/EFI/BOOT
   mcopy -i "$esp" "$grub/BOOTX64.EFI" ::/EFI/BOOT/BOOTX64.EFI
   mcopy -i "$esp" "$grub/grub.cfg" "$image_work/out/vmlinuz" "$image_work/out/initrd.img" ::/
-  dd if="$esp" of="$raw" bs=512 seek="$first" conv=notrunc,sparse status=none
+  image_write_esp "$raw" "$esp"
   image_install_bios_grub "$raw" /usr/lib/grub/i386-pc/boot.img "$grub/core.img"
   qemu-img convert -f raw -O qcow2 "$raw" "$image_work/out/tiny.qcow2"
 }

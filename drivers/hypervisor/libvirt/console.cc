@@ -21,13 +21,23 @@ namespace {
 constexpr size_t kMaxWriteBytes = 16384;
 constexpr absl::Duration kWriteDeadline = absl::Seconds(10);
 
+void FreeReceiver(void* opaque) { delete static_cast<std::shared_ptr<ConsoleReceiver>*>(opaque); }
+
+// A stream does not always tell that its connection is lost.
+void OnConnectionClose(virConnectPtr, int, void* opaque) {
+  const auto receiver = *static_cast<std::shared_ptr<ConsoleReceiver>*>(opaque);
+  receiver->Close(Unavailable("its daemon ended the connection"));
+}
+
 // The stream and its connection, shared with calls under way.
 struct Port {
-  // The stream before its connection.
+  // Ends after the stream.
   ConnectHandle connection;
   StreamHandle stream;
+  bool has_close_callback = false;
 
   ~Port() {
+    if (has_close_callback) virConnectUnregisterCloseCallback(connection.get(), OnConnectionClose);
     if (stream != nullptr) {
       virStreamEventRemoveCallback(stream.get());
       virStreamAbort(stream.get());
@@ -40,8 +50,6 @@ void OnEvent(virStreamPtr stream, int events, void* opaque) {
   const auto receiver = *static_cast<std::shared_ptr<ConsoleReceiver>*>(opaque);
   receiver->OnStreamEvent(stream, events);
 }
-
-void FreeReceiver(void* opaque) { delete static_cast<std::shared_ptr<ConsoleReceiver>*>(opaque); }
 
 class LibvirtConsole final : public ConsoleSession {
  public:
@@ -177,6 +185,13 @@ absl::StatusOr<std::unique_ptr<ConsoleSession>> OpenLibvirtConsole(
     return LastLibvirtError("open the console");
   }
   port->stream = std::move(stream);
+  auto close_opaque = std::make_unique<std::shared_ptr<ConsoleReceiver>>(receiver);
+  if (virConnectRegisterCloseCallback(port->connection.get(), OnConnectionClose, close_opaque.get(),
+                                      FreeReceiver) < 0) {
+    return LastLibvirtError("watch the console's connection");
+  }
+  close_opaque.release();
+  port->has_close_callback = true;
   auto opaque = std::make_unique<std::shared_ptr<ConsoleReceiver>>(receiver);
   if (virStreamEventAddCallback(
           port->stream.get(),

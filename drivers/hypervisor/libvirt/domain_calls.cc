@@ -31,8 +31,7 @@ std::string UuidOf(virDomainPtr domain) {
 absl::Status DomainError(std::string_view verb, virDomainPtr domain) {
   // Asking for the name forgets the error.
   virErrorPtr error = virSaveLastError();
-  absl::Status status =
-      LibvirtError(error, fmt::format("{} domain '{}'", verb, NameOf(domain)));
+  absl::Status status = LibvirtError(error, fmt::format("{} domain '{}'", verb, NameOf(domain)));
   virFreeError(error);
   return status;
 }
@@ -204,13 +203,13 @@ absl::Status UndefineDomain(virConnectPtr connection, const std::string& uuid) {
   // libvirt would make a running domain transient.
   CVM_ASSIGN_OR_RETURN(const bool active, IsActive(domain));
   if (active) return WrongState(NameOf(domain), "is running: turn it off first");
-  constexpr unsigned kFlags = VIR_DOMAIN_UNDEFINE_MANAGED_SAVE |
-                              VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA |
-                              VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA;
-  if (virDomainUndefineFlags(domain, kFlags | VIR_DOMAIN_UNDEFINE_NVRAM) == 0) {
+  constexpr unsigned kFlags =
+      VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA;
+  if (virDomainUndefineFlags(domain, kFlags | VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA |
+                                         VIR_DOMAIN_UNDEFINE_NVRAM) == 0) {
     return absl::OkStatus();
   }
-  // libvirt's test driver knows of no NVRAM.
+  // libvirt's test driver knows of no checkpoints and no NVRAM.
   if (LastLibvirtCode() == VIR_ERR_INVALID_ARG && virDomainUndefineFlags(domain, kFlags) == 0) {
     return absl::OkStatus();
   }

@@ -76,12 +76,14 @@ void SetState(int state, int reason, DomainStatus* status) {
 
 void EventTranslator::Reset(const std::vector<DomainStatus>& domains) {
   known_.clear();
+  event_counts_.clear();
   for (const DomainStatus& domain : domains) known_[domain.uuid] = domain;
 }
 
 std::vector<HypervisorEvent> EventTranslator::Lifecycle(const std::string& uuid,
                                                         const std::string& name, int type,
                                                         int detail) {
+  ++event_counts_[uuid];
   const bool is_new = !known_.contains(uuid);
   DomainStatus& domain = known_[uuid];
   domain.uuid = uuid;
@@ -115,8 +117,13 @@ std::vector<HypervisorEvent> EventTranslator::Lifecycle(const std::string& uuid,
       domain.reason = Name(kResumedDetails, detail);
       break;
     case VIR_DOMAIN_EVENT_STOPPED:
+      // The event says the same of a QEMU that died and of one that did not start; the state that
+      // GetDomain reads tells them apart.
+      domain.reason =
+          detail == VIR_DOMAIN_EVENT_STOPPED_FAILED && domain.state != PowerState::kStopped
+              ? "crashed"
+              : Name(kStoppedDetails, detail);
       domain.state = PowerState::kStopped;
-      domain.reason = Name(kStoppedDetails, detail);
       domain.has_managed_save = detail == VIR_DOMAIN_EVENT_STOPPED_SAVED;
       gone = !domain.persistent;
       break;
@@ -158,6 +165,31 @@ HypervisorEvent EventTranslator::Rebooted(const std::string& uuid, const std::st
     event.domains.push_back(status);
   }
   return event;
+}
+
+uint64_t EventTranslator::EventCount(const std::string& uuid) const {
+  const auto found = event_counts_.find(uuid);
+  return found == event_counts_.end() ? 0 : found->second;
+}
+
+std::vector<HypervisorEvent> EventTranslator::Observed(const std::string& uuid,
+                                                       const std::optional<DomainStatus>& status,
+                                                       uint64_t event_count) {
+  if (EventCount(uuid) != event_count) return {};
+  HypervisorEvent event;
+  const auto found = known_.find(uuid);
+  if (status.has_value()) {
+    if (found != known_.end() && found->second.state == status->state) return {};
+    event.kind = HypervisorEvent::Kind::kDomainState;
+    event.domains.push_back(*status);
+    known_[uuid] = *status;
+  } else {
+    if (found == known_.end()) return {};
+    event.kind = HypervisorEvent::Kind::kDomainGone;
+    event.domains.push_back(found->second);
+    known_.erase(found);
+  }
+  return {event};
 }
 
 }  // namespace cvm::hypervisor

@@ -3,7 +3,9 @@
 // libvirt's numbers for states, reasons and events, in the words of the interface. Pure.
 #pragma once
 
+#include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,7 +30,17 @@ class EventTranslator {
                                          int detail);
   HypervisorEvent Rebooted(const std::string& uuid, const std::string& name);
 
+  // How many events there have been of this domain.
+  uint64_t EventCount(const std::string& uuid) const;
+  // The domain was looked at: `status`, or nothing when it does not exist, and `event_count` taken
+  // before that. An event only if it differs from what the events said; nothing when there was an
+  // event meanwhile, which may be younger.
+  std::vector<HypervisorEvent> Observed(const std::string& uuid,
+                                        const std::optional<DomainStatus>& status,
+                                        uint64_t event_count);
+
  private:
+  std::map<std::string, uint64_t> event_counts_;
   std::map<std::string, DomainStatus> known_;
 };
 

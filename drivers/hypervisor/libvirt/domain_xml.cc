@@ -174,8 +174,8 @@ absl::StatusOr<std::string> WriteDomainXml(const DomainSpec& spec, const HostFac
   StringWriter writer;
   document.save(writer, "  ", pugi::format_indent | pugi::format_no_declaration,
                 pugi::encoding_utf8);
-  // pugixml writes carriage returns as they are, which a parser takes for line feeds. They can stand
-  // in the metadata only, where a reference means the same.
+  // pugixml writes carriage returns as they are, which a parser takes for line feeds. They can
+  // stand in the metadata only, where a reference means the same.
   std::string xml = absl::StrReplaceAll(writer.Take(), {{"\r", "&#13;"}});
   if (xml.size() > kMaxDomainXmlBytes) {
     return InvalidField("metadata", "is longer than libvirt takes once it is escaped");

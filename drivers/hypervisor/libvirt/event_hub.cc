@@ -60,6 +60,20 @@ void EventHub::Rebooted(uint64_t generation, const std::string& uuid, const std:
   Take(generation, {true, uuid, name, 0, 0});
 }
 
+uint64_t EventHub::EventCount(const std::string& uuid) const {
+  MutexLock lock(mutex_);
+  return translator_.EventCount(uuid);
+}
+
+void EventHub::Observed(const std::string& uuid, const std::optional<DomainStatus>& status,
+                        uint64_t event_count) {
+  MutexLock lock(mutex_);
+  if (!connected_) return;
+  for (HypervisorEvent& event : translator_.Observed(uuid, status, event_count)) {
+    Deliver(std::move(event));
+  }
+}
+
 void EventHub::Take(uint64_t generation, Raw raw) {
   MutexLock lock(mutex_);
   if (generation != generation_) return;

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -34,6 +35,11 @@ class EventHub {
   void Rebooted(uint64_t generation, const std::string& uuid, const std::string& name)
       CVM_EXCLUDES(mutex_);
 
+  // As EventTranslator's; for a look at a domain after a change whose event libvirt may not send.
+  uint64_t EventCount(const std::string& uuid) const CVM_EXCLUDES(mutex_);
+  void Observed(const std::string& uuid, const std::optional<DomainStatus>& status,
+                uint64_t event_count) CVM_EXCLUDES(mutex_);
+
  private:
   struct Raw {
     bool reboot = false;
@@ -46,7 +52,7 @@ class EventHub {
   void Translate(const Raw& raw) CVM_REQUIRES(mutex_);
   void Deliver(HypervisorEvent event) CVM_REQUIRES(mutex_);
 
-  Mutex mutex_;
+  mutable Mutex mutex_;
   std::function<void(const HypervisorEvent&)> handler_ CVM_GUARDED_BY(mutex_);
   EventTranslator translator_ CVM_GUARDED_BY(mutex_);
   uint64_t generation_ CVM_GUARDED_BY(mutex_) = 0;

@@ -28,7 +28,18 @@ void RunEventLoop() {
   }
 }
 
+// libvirt writes to its sockets without MSG_NOSIGNAL: a daemon that ends would end us as well. A
+// handler of the program's own stays.
+void IgnoreBrokenPipes() {
+  struct sigaction action = {};
+  if (sigaction(SIGPIPE, nullptr, &action) == 0 && action.sa_handler == SIG_DFL) {
+    action.sa_handler = SIG_IGN;
+    sigaction(SIGPIPE, &action, nullptr);
+  }
+}
+
 absl::Status StartEventLoop() {
+  IgnoreBrokenPipes();
   if (virInitialize() < 0) return LastLibvirtError("initialise");
   // Errors are returned by the calls; libvirt would print them as well.
   virSetErrorFunc(nullptr, [](void*, virErrorPtr) {});

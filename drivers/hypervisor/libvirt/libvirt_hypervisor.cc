@@ -2,9 +2,11 @@
 #include "drivers/hypervisor/libvirt/libvirt_hypervisor.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 #include <vector>
 
+#include "common/errors.h"
 #include "common/mutex.h"
 #include "common/status_macros.h"
 #include "drivers/hypervisor/libvirt/call_lane.h"
@@ -17,6 +19,18 @@
 
 namespace cvm::hypervisor {
 namespace {
+
+// libvirtd sends no event for a domain that is turned off while the daemon, just started, is still
+// taking it over.
+void LookAgain(virConnectPtr connection, const std::string& uuid, EventHub& hub) {
+  const uint64_t event_count = hub.EventCount(uuid);
+  const absl::StatusOr<DomainStatus> status = hypervisor::GetDomain(connection, uuid);
+  if (status.ok()) {
+    hub.Observed(uuid, *status, event_count);
+  } else if (ReasonOf(status.status()) == ErrorReason::ERROR_REASON_DOMAIN_NOT_FOUND) {
+    hub.Observed(uuid, std::nullopt, event_count);
+  }
+}
 
 class LibvirtHypervisor final : public Hypervisor {
  public:
@@ -91,9 +105,12 @@ class LibvirtHypervisor final : public Hypervisor {
   }
 
   absl::Status DestroyDomain(const std::string& uuid) override {
-    return destroy_->Call(connection_->options.destroy_deadline, [uuid](virConnectPtr connection) {
-      return hypervisor::DestroyDomain(connection, uuid);
-    });
+    return destroy_->Call(connection_->options.destroy_deadline,
+                          [uuid, hub = hub_](virConnectPtr connection) -> absl::Status {
+                            CVM_RETURN_IF_ERROR(hypervisor::DestroyDomain(connection, uuid));
+                            LookAgain(connection, uuid, *hub);
+                            return absl::OkStatus();
+                          });
   }
 
   absl::Status RebootDomain(const std::string& uuid) override {

@@ -24,8 +24,8 @@ SUITES = {
     "e2e": [Pytest(("tests/e2e",))],
     "crash": [Ctest("test", "crash", in_node=True), Pytest(("tests/crash",), optional=True)],
     "bench": [
-        Ctest("release", "bench", in_node=True, verbose=True),
-        Pytest(("tests/bench",), builds=("release",), optional=True, verbose=True),
+        Build("release", (*BINARIES, "agent_bench")),
+        Pytest(("tests/bench",), builds=(), verbose=True),
     ],
 }
 

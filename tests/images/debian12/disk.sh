@@ -48,9 +48,9 @@ debian12_configure() {
   chroot "$root" systemctl --quiet enable systemd-networkd.service sshd-keygen.service
 }
 
-# debian12_make_bootable ROOT DISK ESP_DEVICE: kernel, initramfs and GRUB for BIOS and UEFI.
+# debian12_make_bootable ROOT DISK: kernel, initramfs and GRUB for BIOS and UEFI.
 debian12_make_bootable() {
-  local root=$1 disk=$2 esp=$3 grub=$1/boot/grub target
+  local root=$1 disk=$2 esp=$image_work/esp grub=$1/boot/grub target
   chroot "$root" update-tirfs >&2
   mkdir -p "$grub"
   cat >"$grub/grub.cfg" <<CFG
@@ -77,9 +77,10 @@ CFG
     cp "$root/usr/lib/grub/$target"/*.{mod,lst} "$grub/$target/"
   done
   image_install_bios_grub "$disk" "$root/usr/lib/grub/i386-pc/boot.img" "$root/tmp/core.img"
-  image_vfat ESP "$esp"
+  image_esp "$disk" ESP "$esp"
   mmd -i "$esp" ::/EFI ::/EFI/BOOT
   mcopy -i "$esp" "$root/tmp/BOOTX64.EFI" ::/EFI/BOOT/BOOTX64.EFI
+  image_write_esp "$disk" "$esp"
   rm "$root"/tmp/{early.cfg,core.img,BOOTX64.EFI}
 }
 
@@ -96,26 +97,27 @@ debian12_forget() {
 
 # debian12_make_disk TARBALL IMAGE
 debian12_make_disk() {
-  local tarball=$1 image=$2 disk=$image_work/disk.raw root=$image_work/root first sectors esp folder
+  local tarball=$1 image=$2 disk=$image_work/disk.raw root=$image_work/root first sectors folder
   local held=${#image_undo[@]}
   image_say "making the disk"
   image_gpt "$disk" 2048 32 --new=1:0:0 --typecode=1:8300 \
     --partition-guid=1:6d766326-5c3b-4d5e-8f3a-626f6f740001
-  read -r first sectors < <(image_partition "$disk" 15)
-  image_loop "$disk" "$first" "$sectors"
-  esp=$image_loop_device
   read -r first sectors < <(image_partition "$disk" 1)
   image_loop "$disk" "$first" "$sectors"
   mkfs.ext4 -q -L root -U "$root_uuid" -E lazy_itable_init=1,lazy_journal_init=1,nodiscard "$image_loop_device"
   mkdir "$root"
   image_mount "$image_loop_device" "$root"
-  tar -C "$root" --numeric-owner -xpf "$tarball"
+  tar -C "$root" --numeric-owner --xattrs --xattrs-include='*' -xpf "$tarball"
   for folder in proc sys dev; do image_mount "/$folder" "$root/$folder" --bind; done
   debian12_configure "$root"
-  debian12_make_bootable "$root" "$disk" "$esp"
+  debian12_make_bootable "$root" "$disk"
   debian12_forget "$root"
   # Unmounts and detaches all of the above, in order.
   image_release_to "$held"
+  e2fsck -f -n "$disk?offset=$((first * 512))" >"$image_work/e2fsck.log" 2>&1 || {
+    cat "$image_work/e2fsck.log" >&2
+    image_die "the file system is not whole after it was unmounted"
+  }
   image_say "converting to qcow2"
   qemu-img convert -f raw -O qcow2 "$disk" "$image_work/disk.qcow2"
   image_publish "$image_work/disk.qcow2" "$image"

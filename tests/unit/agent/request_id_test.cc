@@ -143,7 +143,7 @@ TEST_F(RequestIdTest, ValidatesOnlyWithoutATrace) {
   EXPECT_TRUE(agent_.instances().Stop(agent_.caller, stop)->validate_only());
   agent_.Settle();
   EXPECT_EQ(agent_.StateOf("ins-00000001"), v1::RUNNING);
-  EXPECT_EQ(agent_.engine().ActiveCount(), 0u);
+  EXPECT_EQ(agent_.engine().List({})->size(), 2u);
   v1::DeleteImageRequest remove;
   agent_.Run(Delete("ins-00000001", ""));
   remove.set_image_id("img-base0000");

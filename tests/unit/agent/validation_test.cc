@@ -107,6 +107,7 @@ TEST_F(ValidationTest, TakesTheFullRequests) {
   EXPECT_EQ(agent_.Run(agent_.instances().Create(agent_.caller, FullRequest())).state(),
             Operation::SUCCESS);
   v1::ImportImageRequest import = FullImport();
+  import.set_request_id("request-2");
   import.clear_sha256();
   EXPECT_EQ(agent_.Run(agent_.images().Import(agent_.caller, import)).state(), Operation::SUCCESS);
 }
@@ -152,15 +153,15 @@ TEST_F(ValidationTest, RefusesBadCreations) {
        [](R& r) { r.mutable_spec()->set_image_id("img-none0000"); }},
       {ErrorReason::ERROR_REASON_MISSING_FIELD, "spec.vcpus",
        [](R& r) { r.mutable_spec()->clear_vcpus(); }},
-      {ErrorReason::ERROR_REASON_INVALID_FIELD, "spec.vcpus",
-       [](R& r) { r.mutable_spec()->set_vcpus(256); }},
+      {ErrorReason::ERROR_REASON_INSUFFICIENT_VCPUS, "",
+       [](R& r) { r.mutable_spec()->set_vcpus(UINT32_MAX); }},
       {ErrorReason::ERROR_REASON_INSUFFICIENT_VCPUS, "",
        [](R& r) { r.mutable_spec()->set_vcpus(9); }},
       {ErrorReason::ERROR_REASON_MISSING_FIELD, "spec.memory_mib",
        [](R& r) { r.mutable_spec()->clear_memory_mib(); }},
       {ErrorReason::ERROR_REASON_INVALID_FIELD, "spec.memory_mib",
        [](R& r) { r.mutable_spec()->set_memory_mib(63); }},
-      {ErrorReason::ERROR_REASON_INVALID_FIELD, "spec.memory_mib",
+      {ErrorReason::ERROR_REASON_INSUFFICIENT_MEMORY, "",
        [](R& r) { r.mutable_spec()->set_memory_mib(UINT64_MAX); }},
       {ErrorReason::ERROR_REASON_INSUFFICIENT_MEMORY, "",
        [](R& r) {
@@ -171,8 +172,14 @@ TEST_F(ValidationTest, RefusesBadCreations) {
        [](R& r) { r.mutable_spec()->mutable_system_disk()->set_size_bytes(64 * kMib + 512); }},
       {ErrorReason::ERROR_REASON_DISK_TOO_SMALL, "spec.system_disk.size_bytes",
        [](R& r) { r.mutable_spec()->mutable_system_disk()->set_size_bytes(3 * kMib); }},
-      {ErrorReason::ERROR_REASON_INVALID_FIELD, "spec.system_disk.size_bytes",
-       [](R& r) { r.mutable_spec()->mutable_system_disk()->set_size_bytes(65 * 1024 * kGib); }},
+      {ErrorReason::ERROR_REASON_INSUFFICIENT_DISK, "",
+       [](R& r) { r.mutable_spec()->mutable_system_disk()->set_size_bytes(uint64_t{1} << 63); }},
+      {ErrorReason::ERROR_REASON_INSUFFICIENT_DISK, "",
+       [](R& r) {
+         // Their sum does not fit into 64 bits.
+         r.mutable_spec()->mutable_system_disk()->set_size_bytes(uint64_t{1} << 63);
+         r.mutable_spec()->mutable_data_disks(0)->set_size_bytes(uint64_t{1} << 63);
+       }},
       {ErrorReason::ERROR_REASON_INSUFFICIENT_DISK, "",
        [](R& r) { r.mutable_spec()->mutable_system_disk()->set_size_bytes(98 * kGib); }},
       {ErrorReason::ERROR_REASON_MISSING_FIELD, "spec.data_disks[0].size_bytes",

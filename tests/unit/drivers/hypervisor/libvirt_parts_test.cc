@@ -98,6 +98,18 @@ TEST(EventTranslator, FollowsAPersistentDomain) {
   EXPECT_EQ(events[0].kind, Kind::kDomainGone);
 }
 
+TEST(EventTranslator, TellsAQemuThatDiedFromOneThatDidNotStart) {
+  EventTranslator translator;
+  translator.Lifecycle(kUuid, "a", VIR_DOMAIN_EVENT_DEFINED, 0);
+  auto events =
+      translator.Lifecycle(kUuid, "a", VIR_DOMAIN_EVENT_STOPPED, VIR_DOMAIN_EVENT_STOPPED_FAILED);
+  EXPECT_EQ(events[0].domains[0].reason, "failed");
+  translator.Lifecycle(kUuid, "a", VIR_DOMAIN_EVENT_STARTED, 0);
+  events =
+      translator.Lifecycle(kUuid, "a", VIR_DOMAIN_EVENT_STOPPED, VIR_DOMAIN_EVENT_STOPPED_FAILED);
+  EXPECT_EQ(events[0].domains[0].reason, "crashed");
+}
+
 TEST(EventTranslator, KnowsThatADomainNeverDefinedIsTransient) {
   EventTranslator translator;
   auto events = translator.Lifecycle(kUuid, "a", VIR_DOMAIN_EVENT_STARTED, 0);
@@ -122,6 +134,30 @@ TEST(EventTranslator, MakesARunningDomainTransientWhenItIsUndefined) {
   EXPECT_EQ(events[0].domains[0].state, PowerState::kCrashed);
   EXPECT_EQ(translator.Rebooted(kUuid, "a").domains[0].uuid, kUuid);
   EXPECT_EQ(translator.Rebooted("other", "b").domains[0].name, "b");
+}
+
+TEST(EventTranslator, TellsOfAnObservedStateThatNoEventTold) {
+  EventTranslator translator;
+  DomainStatus status;
+  status.uuid = kUuid;
+  status.name = "a";
+  status.state = PowerState::kRunning;
+  translator.Reset({status});
+  const uint64_t before = translator.EventCount(kUuid);
+  EXPECT_TRUE(translator.Observed(kUuid, status, before).empty()) << "nothing new";
+  status.state = PowerState::kStopped;
+  auto events = translator.Observed(kUuid, status, before);
+  ASSERT_EQ(events.size(), 1u);
+  EXPECT_EQ(events[0].domains[0].state, PowerState::kStopped);
+  EXPECT_TRUE(translator.Observed(kUuid, status, before).empty()) << "told already";
+  // An event that came after the look is younger.
+  translator.Lifecycle(kUuid, "a", VIR_DOMAIN_EVENT_STARTED, 0);
+  EXPECT_TRUE(translator.Observed(kUuid, status, before).empty());
+  EXPECT_TRUE(translator.Observed(kUuid, std::nullopt, before).empty());
+  events = translator.Observed(kUuid, std::nullopt, translator.EventCount(kUuid));
+  ASSERT_EQ(events.size(), 1u);
+  EXPECT_EQ(events[0].kind, Kind::kDomainGone);
+  EXPECT_TRUE(translator.Observed(kUuid, std::nullopt, translator.EventCount(kUuid)).empty());
 }
 
 TEST(EventTranslator, StandsNumbersItDoesNotKnow) {

@@ -6,6 +6,7 @@
 #include <libvirt/libvirt.h>
 
 #include <chrono>
+#include <csignal>
 #include <future>
 #include <thread>
 
@@ -152,6 +153,13 @@ TEST(TestDriverConnection, TriesAgainUntilItConnects) {
   hypervisor->Stop();
 }
 
+TEST(TestDriverConnection, MakesTheProcessSurviveABrokenPipe) {
+  ASSERT_TRUE(EnsureEventLoop().ok());
+  struct sigaction action = {};
+  ASSERT_EQ(sigaction(SIGPIPE, nullptr, &action), 0);
+  EXPECT_EQ(action.sa_handler, SIG_IGN);
+}
+
 TEST(TestDriverConnection, NeverStartedIsUnavailableAndStopsAtOnce) {
   const auto hypervisor = MakeLibvirtHypervisor(TestOptions());
   EXPECT_EQ(ReasonOf(hypervisor->ListDomains().status()), kUnavailable);
@@ -164,7 +172,7 @@ class CallLaneTest : public testing::Test {
  protected:
   CallLaneTest() {
     LibvirtOptions options = TestOptions();
-    options.max_pending = 1;
+    options.max_pending = 2;
     options.stop_grace = absl::Milliseconds(20);
     state_ = std::make_shared<ConnectionState>(options);
     state_->generation = 1;
@@ -228,6 +236,7 @@ TEST_F(CallLaneTest, DoesNotBeginWorkWhoseCallerIsGone) {
 TEST_F(CallLaneTest, RefusesMoreThanMayWait) {
   const auto release = Occupy();
   std::promise<void> ran;
+  EXPECT_TRUE(lane_->Post([](absl::StatusOr<virConnectPtr>) {}));
   EXPECT_TRUE(lane_->Post([&ran](absl::StatusOr<virConnectPtr>) { ran.set_value(); }));
   EXPECT_EQ(
       ReasonOf(lane_->Call(absl::Seconds(60), [](virConnectPtr) { return absl::OkStatus(); })),
