@@ -98,7 +98,8 @@ TEST_F(TestDriver, DestroysStartsAndUndefines) {
   // The same state may be told twice, by libvirt's event and by a call that looked.
   do {
     event = events_.Take(Kind::kDomainState);
-  } while (event.domains[0].state == PowerState::kStopped && event.domains[0].reason == "destroyed");
+  } while (event.domains[0].state == PowerState::kStopped &&
+           event.domains[0].reason == "destroyed");
   EXPECT_EQ(event.domains[0].state, PowerState::kRunning);
   EXPECT_EQ(ReasonOf(hypervisor_->UndefineDomain(uuid_)),
             ErrorReason::ERROR_REASON_INVALID_INSTANCE_STATE);
