@@ -11,7 +11,7 @@
 #include "cloudinit/password_hash.h"
 #include "cloudinit/ssh_key.h"
 #include "cloudinit/user_data.h"
-#include "cloudinit/utf8.h"
+#include "common/utf8.h"
 
 namespace cvm::cloudinit {
 namespace {

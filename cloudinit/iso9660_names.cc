@@ -11,7 +11,7 @@
 #include <tuple>
 #include <utility>
 
-#include "cloudinit/utf8.h"
+#include "common/utf8.h"
 
 namespace cvm::cloudinit::iso {
 namespace {

@@ -8,7 +8,7 @@
 #include <string_view>
 #include <utility>
 
-#include "cloudinit/utf8.h"
+#include "common/utf8.h"
 
 namespace cvm::cloudinit::iso {
 namespace {

@@ -10,7 +10,7 @@
 #include <string>
 #include <utility>
 
-#include "cloudinit/utf8.h"
+#include "common/utf8.h"
 
 namespace cvm::cloudinit {
 namespace {

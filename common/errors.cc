@@ -87,6 +87,7 @@ std::optional<absl::StatusCode> FindCode(ErrorReason reason) {
     case common::v1::ERROR_REASON_INSUFFICIENT_VCPUS:
     case common::v1::ERROR_REASON_INSUFFICIENT_MEMORY:
     case common::v1::ERROR_REASON_INSUFFICIENT_DISK:
+    case common::v1::ERROR_REASON_TOO_MANY_INSTANCES:
     case common::v1::ERROR_REASON_NO_FREE_ADDRESS:
     case common::v1::ERROR_REASON_NO_SPACE:
       return absl::StatusCode::kResourceExhausted;

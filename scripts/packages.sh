@@ -60,7 +60,7 @@ ensure_packages() {
     printf 'these packages are missing, and only root can install them:\n%s\n' "$missing" >&2
     return 1
   fi
-  local options=(-q -o DPkg::Lock::Timeout=600)
+  local options=(-qq -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0)
   export DEBIAN_FRONTEND=noninteractive
   apt-get "${options[@]}" update >&2 || return
   # shellcheck disable=SC2086  # a list of words

@@ -82,7 +82,7 @@ absl::StatusOr<Plan> InstanceManager::PlanCreate(v1::CreateInstanceRequest reque
   const InstanceTable& instances = core_.ledger.instances();
   const std::vector<InstancePtr> others = instances.All();
   if (others.size() >= static_cast<size_t>(core_.config.limits.max_instances)) {
-    return Error(ErrorReason::ERROR_REASON_INSUFFICIENT_VCPUS,
+    return Error(ErrorReason::ERROR_REASON_TOO_MANY_INSTANCES,
                  fmt::format("this host takes {} instances", core_.config.limits.max_instances),
                  {{"limit", std::to_string(core_.config.limits.max_instances)}});
   }

@@ -97,8 +97,10 @@ void PowerMonitor::OnEvent(const HypervisorEvent& event) {
   }
   if (event.kind == HypervisorEvent::Kind::kDomainGone) {
     for (const DomainStatus& domain : event.domains) {
-      reboots_.erase(domain.uuid);
+      // Before its own count is forgotten, so that EventsOf never falls back to an earlier value.
+      gone_events_ += 1 + state_events_[domain.uuid];
       state_events_.erase(domain.uuid);
+      reboots_.erase(domain.uuid);
     }
   }
   events_.push_back(event);
@@ -106,19 +108,24 @@ void PowerMonitor::OnEvent(const HypervisorEvent& event) {
 }
 
 absl::Status PowerMonitor::Refresh(hypervisor::Hypervisor& hypervisor, const std::string& uuid) {
-  uint64_t events = 0;
+  uint64_t before = 0;
   {
     MutexLock lock(mutex_);
-    events = state_events_[uuid];
+    before = EventsOf(uuid);
   }
   const absl::StatusOr<DomainStatus> domain = hypervisor.GetDomain(uuid);
   if (!domain.ok()) return domain.status();
   MutexLock lock(mutex_);
-  if (state_events_[uuid] != events) return absl::OkStatus();
+  if (EventsOf(uuid) != before) return absl::OkStatus();
   events_.push_back(
       {.kind = HypervisorEvent::Kind::kDomainState, .domains = {*domain}, .message = ""});
   changed_.NotifyAll();
   return absl::OkStatus();
+}
+
+uint64_t PowerMonitor::EventsOf(const std::string& uuid) const {
+  const auto it = state_events_.find(uuid);
+  return it == state_events_.end() ? gone_events_ : gone_events_ + it->second;
 }
 
 PowerMonitor::Connection PowerMonitor::connection() const {

@@ -56,6 +56,8 @@ class PowerMonitor {
 
  private:
   void Run();
+  // Grows with each event that may be newer than what was asked for meanwhile.
+  uint64_t EventsOf(const std::string& uuid) const CVM_REQUIRES(mutex_);
   void Observe(const hypervisor::DomainStatus& domain);
   void HandleGone(const hypervisor::DomainStatus& domain);
   void Handle(const hypervisor::HypervisorEvent& event);
@@ -76,6 +78,8 @@ class PowerMonitor {
   // By UUID, since the agent started.
   std::map<std::string, uint64_t> reboots_ CVM_GUARDED_BY(mutex_);
   std::map<std::string, uint64_t> state_events_ CVM_GUARDED_BY(mutex_);
+  // Of all domains that are gone.
+  uint64_t gone_events_ CVM_GUARDED_BY(mutex_) = 0;
   std::jthread thread_;
 };
 

@@ -9,11 +9,11 @@
 #include "cloudinit/password_hash.h"
 #include "cloudinit/ssh_key.h"
 #include "cloudinit/user_data.h"
-#include "cloudinit/utf8.h"
 #include "common/clock.h"
 #include "common/errors.h"
 #include "common/ids.h"
 #include "common/status_macros.h"
+#include "common/utf8.h"
 #include "fmt/format.h"
 #include "google/protobuf/descriptor.h"
 
@@ -209,7 +209,7 @@ absl::Status CheckText(std::string_view field, std::string_view value, size_t mi
   if (value.size() < min || value.size() > max) {
     return OutOfRange(field, fmt::format("{} to {} bytes", min, max));
   }
-  if (!cloudinit::IsSingleLineText(value)) {
+  if (!IsSingleLineText(value)) {
     return OutOfRange(field, "one line of UTF-8 without control characters");
   }
   return absl::OkStatus();

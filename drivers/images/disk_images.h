@@ -32,7 +32,8 @@ struct ConvertRequest {
   std::function<void(double fraction)> progress;
 };
 
-// Thread-safe. Paths are absolute and chosen by the agent, never by a caller.
+// Thread-safe. Paths are absolute and chosen by the agent, never by a caller; a caller in the agent
+// that breaks this gets INTERNAL.
 class DiskImages {
  public:
   virtual ~DiskImages() = default;
@@ -45,19 +46,21 @@ class DiskImages {
                                                    uint64_t max_virtual_size_bytes) = 0;
 
   // Converts a file that InspectForeign has passed into a sparse qcow2, in a limited child process,
-  // and fsyncs it. On any error, cancel included, the target is gone. Errors: IMAGE_CORRUPT,
-  // NO_SPACE, COMMAND_FAILED, OPERATION_CANCELLED.
+  // and fsyncs it. On any error, cancel included, the target is gone. The header is read again, so
+  // InspectForeign's errors may come, if the file changed meanwhile; and IMAGE_IN_USE (a process
+  // holds it open for writing), IMAGE_CORRUPT, NO_SPACE, COMMAND_FAILED, OPERATION_CANCELLED.
   virtual absl::Status Convert(const ConvertRequest& request) = 0;
 
   // Makes a qcow2 overlay of `size_bytes` on a read-only qcow2 base. A file that is there already
-  // is replaced (a half-made one of an interrupted step). fsynced with its folder. NO_SPACE,
+  // is replaced (a half-made one of an interrupted step). fsynced with its folder. INVALID_FIELD
+  // (no size), DISK_TOO_SMALL (smaller than the base), IMAGE_CORRUPT (of the base), NO_SPACE,
   // COMMAND_FAILED.
   virtual absl::Status CreateOverlay(const std::string& path, const std::string& base_path,
                                      uint64_t size_bytes) = 0;
   // Makes an empty qcow2 of `size_bytes`; otherwise as CreateOverlay.
   virtual absl::Status CreateEmpty(const std::string& path, uint64_t size_bytes) = 0;
 
-  // Of one of our own qcow2 files.
+  // Of one of our own qcow2 files, also while a guest runs on it. IMAGE_CORRUPT, COMMAND_FAILED.
   virtual absl::StatusOr<ImageInfo> Inspect(const std::string& path) = 0;
 };
 

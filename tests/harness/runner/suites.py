@@ -17,12 +17,11 @@ SUITES = {
         Ctest("asan", "contract", in_node=True),
     ],
     "integration": [
-        Ctest("test", "integration", in_node=True),
         Build("release", BINARIES),
         Pytest(("tests/harness", "tests/integration")),
     ],
     "e2e": [Pytest(("tests/e2e",))],
-    "crash": [Ctest("test", "crash", in_node=True), Pytest(("tests/crash",), optional=True)],
+    "crash": [Pytest(("tests/crash",))],
     "bench": [
         Build("release", (*BINARIES, "agent_bench")),
         Pytest(("tests/bench",), builds=(), verbose=True),

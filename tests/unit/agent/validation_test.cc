@@ -338,6 +338,17 @@ TEST_F(ValidationTest, RefusesADiskWhenTheHostHasNoneFree) {
   ExpectNothingDone();
 }
 
+TEST(InstanceLimitTest, RefusesOneInstanceMoreThanConfigured) {
+  AgentHarness agent([](Config& config) { config.limits.max_instances = 1; });
+  agent.ImportBase();
+  agent.MakeInstance("ins-first000");
+  const absl::Status status =
+      agent.instances().Create(agent.caller, agent.CreateRequest("ins-second00")).status();
+  EXPECT_EQ(ReasonOf(status), ErrorReason::ERROR_REASON_TOO_MANY_INSTANCES);
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+  agent.ExpectNothingLeftOver();
+}
+
 // --- Every string field ---
 
 // The way to a string within a message: fields, with an index for repeated ones.

@@ -1,43 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The small validators: UTF-8, host names, user data, addresses.
+// The small validators: host names, user data, addresses.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "cloudinit/host_name.h"
 #include "cloudinit/ip_address.h"
 #include "cloudinit/user_data.h"
-#include "cloudinit/utf8.h"
 
 namespace cvm::cloudinit {
 namespace {
 
 using ::testing::HasSubstr;
-
-TEST(Utf8, AcceptsWellFormedText) {
-  EXPECT_TRUE(IsUtf8(""));
-  EXPECT_TRUE(IsUtf8("plain"));
-  EXPECT_EQ(DecodeUtf8("\xc3\xa9\xe6\x97\xa5\xf0\x9f\x98\x80"), U"\u00e9\u65e5\U0001f600");
-  EXPECT_EQ(DecodeUtf8("\xf4\x8f\xbf\xbf"), U"\U0010ffff");
-}
-
-TEST(Utf8, RefusesMalformedText) {
-  for (const std::string& text : std::vector<std::string>{
-           "\x80", "\xc3", "\xc3(", "\xe6\x97", "\xf0\x9f\x98", "\xc0\x80", "\xc1\xbf",
-           "\xe0\x80\x80", "\xe0\x9f\xbf", "\xf0\x8f\xbf\xbf", "\xed\xa0\x80", "\xf4\x90\x80\x80",
-           "\xf8\x88\x80\x80\x80", "\xff", "ok\xc3"}) {
-    EXPECT_FALSE(IsUtf8(text));
-  }
-}
-
-TEST(Utf8, SingleLineTextHoldsNothingThatBreaksALine) {
-  EXPECT_TRUE(IsSingleLineText("caf\xc3\xa9 \xf0\x9f\x98\x80 \"quoted\" \\ <&>"));
-  for (const std::string& text : std::vector<std::string>{
-           "a\nb", "a\rb", "a\tb", std::string("a\0b", 3), "a\x7f", "a\x1b[2J", "\xc2\x85",
-           "\xe2\x80\xa8", "\xe2\x80\xa9", "\xef\xbb\xbf", "\xef\xbf\xbe", "\xff"}) {
-    EXPECT_FALSE(IsSingleLineText(text));
-  }
-}
 
 TEST(HostName, LinuxAccepts) {
   for (const char* name :

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "common/log.h"
 
-#include <filesystem>
+#include <sys/stat.h>
+
+#include <cstdlib>
+#include <string_view>
 #include <thread>
 #include <vector>
 
-#include "common/subprocess.h"
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -79,34 +82,32 @@ TEST_F(LogTest, LinesOfThreadsDoNotMix) {
   EXPECT_EQ(lines, 80u);
 }
 
-// Run in a process of its own by the tests below, since the form is chosen once.
-TEST(LogChild, DISABLED_LogsOneLineOfEachLevel) {
+// Logs one line of each level and exits, with JOURNAL_STREAM naming `file`. The form of the lines
+// is chosen once in a process, so this is a process of its own, by a "threadsafe" death test.
+[[noreturn]] void LogAndExit(const char* file) {
+  struct stat stream {};
+  if (stat(file, &stream) != 0) std::abort();
+  setenv("JOURNAL_STREAM", absl::StrCat(stream.st_dev, ":", stream.st_ino).c_str(), 1);
   SetLogLevel(LogLevel::kDebug);
   CVM_LOG_DEBUG("d");
   CVM_LOG_INFO("i");
   CVM_LOG_WARNING("w\n<0>forged");
   CVM_LOG_ERROR("e");
+  std::_Exit(0);
 }
 
-std::string StandardErrorOfChild(const std::string& journal_stream) {
-  const std::string script = "export JOURNAL_STREAM=\"" + journal_stream +
-                             "\"; exec \"$0\" --gtest_also_run_disabled_tests "
-                             "--gtest_filter=LogChild.DISABLED_LogsOneLineOfEachLevel";
-  const std::string self = std::filesystem::read_symlink("/proc/self/exe").string();
-  const auto result = RunCommand({"/bin/sh", "-c", script, self});
-  EXPECT_TRUE(result.ok()) << result.status();
-  if (!result.ok()) return "";
-  EXPECT_EQ(result->exit_code, 0) << result->out << result->err;
-  return result->err;
+class LogFormTest : public testing::Test {
+ protected:
+  void SetUp() override { GTEST_FLAG_SET(death_test_style, "threadsafe"); }
+};
+
+TEST_F(LogFormTest, LinesForTheJournalCarryTheirPriority) {
+  EXPECT_EXIT(LogAndExit("/proc/self/fd/2"), testing::ExitedWithCode(0),
+              testing::Eq("<7>d\n<6>i\n<4>w\\x0a<0>forged\n<3>e\n"));
 }
 
-TEST(LogToJournal, LinesCarryTheirPriority) {
-  EXPECT_EQ(StandardErrorOfChild("$(stat -L -c %d:%i /proc/$$/fd/2)"),
-            "<7>d\n<6>i\n<4>w\\x0a<0>forged\n<3>e\n");
-}
-
-TEST(LogToJournal, AnotherStreamThanTheJournalsGetsTimeStamps) {
-  EXPECT_THAT(StandardErrorOfChild("$(stat -L -c %d:%i /dev/null)"), HasSubstr("Z INFO i\n"));
+TEST_F(LogFormTest, LinesForAnotherStreamThanTheJournalsCarryTheTime) {
+  EXPECT_EXIT(LogAndExit("/dev/null"), testing::ExitedWithCode(0), HasSubstr("Z INFO i\n"));
 }
 
 }  // namespace

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cloudinit/utf8.h"
+#include "common/utf8.h"
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
-namespace cvm::cloudinit {
+namespace cvm {
 namespace {
 
 // What a lead byte announces: the bytes that follow it, its own payload bits, and the smallest code
@@ -26,22 +26,29 @@ std::optional<Lead> ClassifyLead(std::uint8_t byte) {
 
 }  // namespace
 
+std::optional<Utf8Character> FirstUtf8Character(std::string_view text) {
+  if (text.empty()) return std::nullopt;
+  const auto lead = ClassifyLead(static_cast<std::uint8_t>(text[0]));
+  if (!lead.has_value() || text.size() <= lead->following) return std::nullopt;
+  char32_t code_point = lead->bits;
+  for (std::size_t i = 1; i <= lead->following; ++i) {
+    const auto byte = static_cast<std::uint8_t>(text[i]);
+    if ((byte & 0xc0U) != 0x80) return std::nullopt;
+    code_point = (code_point << 6U) | (byte & 0x3fU);
+  }
+  const bool surrogate = code_point >= 0xd800 && code_point <= 0xdfff;
+  if (code_point < lead->smallest || code_point > 0x10ffff || surrogate) return std::nullopt;
+  return Utf8Character{code_point, lead->following + 1};
+}
+
 std::optional<std::u32string> DecodeUtf8(std::string_view text) {
   std::u32string out;
   out.reserve(text.size());
-  for (std::size_t i = 0; i < text.size();) {
-    const auto lead = ClassifyLead(static_cast<std::uint8_t>(text[i]));
-    if (!lead.has_value() || text.size() - i <= lead->following) return std::nullopt;
-    char32_t code_point = lead->bits;
-    for (std::size_t k = 1; k <= lead->following; ++k) {
-      const auto byte = static_cast<std::uint8_t>(text[i + k]);
-      if ((byte & 0xc0U) != 0x80) return std::nullopt;
-      code_point = (code_point << 6U) | (byte & 0x3fU);
-    }
-    const bool surrogate = code_point >= 0xd800 && code_point <= 0xdfff;
-    if (code_point < lead->smallest || code_point > 0x10ffff || surrogate) return std::nullopt;
-    out.push_back(code_point);
-    i += lead->following + 1;
+  while (!text.empty()) {
+    const std::optional<Utf8Character> character = FirstUtf8Character(text);
+    if (!character.has_value()) return std::nullopt;
+    out.push_back(character->code_point);
+    text.remove_prefix(character->length);
   }
   return out;
 }
@@ -65,4 +72,4 @@ bool IsSingleLineText(std::string_view text) {
   });
 }
 
-}  // namespace cvm::cloudinit
+}  // namespace cvm

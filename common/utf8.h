@@ -1,14 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
+//
+// UTF-8 as RFC 3629 has it: no overlong forms, no surrogates, nothing above U+10FFFF.
 #pragma once
 
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <string_view>
 
-namespace cvm::cloudinit {
+namespace cvm {
 
-// The code points of `text`, or nothing when it is not well-formed UTF-8 (RFC 3629: no overlong
-// forms, no surrogates, nothing above U+10FFFF). A NUL byte is a valid code point here.
+struct Utf8Character {
+  char32_t code_point = 0;
+  // Its bytes, 1 to 4.
+  std::size_t length = 0;
+};
+
+// The first character of `text`, or nothing when it does not begin with one.
+std::optional<Utf8Character> FirstUtf8Character(std::string_view text);
+
+// The code points of `text`, or nothing when it is not well-formed UTF-8. A NUL byte is a valid
+// code point here.
 std::optional<std::u32string> DecodeUtf8(std::string_view text);
 
 // Whether `text` is well-formed UTF-8.
@@ -22,4 +34,4 @@ bool HasControlCharacter(std::string_view text);
 // byte-order mark (which YAML readers refuse).
 bool IsSingleLineText(std::string_view text);
 
-}  // namespace cvm::cloudinit
+}  // namespace cvm
