@@ -8,7 +8,7 @@
 
 namespace cvm::cloudinit {
 
-inline constexpr std::size_t kMaxSshKeyBytes = 16 * 1024;
+inline constexpr std::size_t kMaxSshKeyBytes = std::size_t{16} * 1024;
 inline constexpr std::size_t kMinRsaBits = 1024;  // what sshd itself accepts by default
 
 // Checks one public key as in an OpenSSH ".pub" file: "TYPE BASE64 [COMMENT]", separated by single

@@ -9,7 +9,7 @@
 namespace cvm::cloudinit {
 
 // Before any encoding: what the guest gets.
-inline constexpr std::size_t kMaxUserDataBytes = 16 * 1024;
+inline constexpr std::size_t kMaxUserDataBytes = std::size_t{16} * 1024;
 
 // Whether the bytes begin as a gzip stream does; cloud-init unpacks such user data.
 bool IsGzip(std::string_view bytes);

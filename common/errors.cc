@@ -140,7 +140,7 @@ std::string ReasonName(ErrorReason reason) {
   return name.substr(kNamePrefix.size());
 }
 
-absl::Status Error(ErrorReason reason, std::string_view message, ErrorMetadata metadata) {
+absl::Status Error(ErrorReason reason, std::string_view message, const ErrorMetadata& metadata) {
   google::rpc::ErrorInfo info;
   info.set_reason(ReasonName(reason));
   info.set_domain(std::string(kErrorDomain));

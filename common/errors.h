@@ -35,7 +35,8 @@ std::string ReasonName(ErrorReason reason);
 // The factory: code from the table, reason and metadata as payload. Text that is not UTF-8 is made
 // printable, since a message may quote what a client or a guest sent, and so are control characters
 // other than line breaks; a message is clipped at 4096 bytes, a metadata value at 512.
-absl::Status Error(ErrorReason reason, std::string_view message, ErrorMetadata metadata = {});
+absl::Status Error(ErrorReason reason, std::string_view message,
+                   const ErrorMetadata& metadata = {});
 
 // INVALID_FIELD and MISSING_FIELD with metadata "field".
 absl::Status InvalidField(std::string_view field, std::string_view problem);

@@ -18,7 +18,9 @@
 // CVM_ASSIGN_OR_RETURN(auto value, expr): assigns the value of a StatusOr, or returns its status.
 #define CVM_ASSIGN_OR_RETURN(lhs, expr) \
   CVM_ASSIGN_OR_RETURN_IMPL_(CVM_STATUS_CONCAT_(cvm_status_or_, __LINE__), lhs, expr)
+// NOLINTBEGIN(bugprone-macro-parentheses): `lhs` may be a declaration.
 #define CVM_ASSIGN_OR_RETURN_IMPL_(tmp, lhs, expr) \
   auto tmp = (expr);                               \
   if (!tmp.ok()) return tmp.status();              \
   lhs = *std::move(tmp)
+// NOLINTEND(bugprone-macro-parentheses)

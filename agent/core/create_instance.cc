@@ -68,7 +68,7 @@ absl::StatusOr<StepResult> Define(const Core& core, const std::string& id, StepC
 }  // namespace
 
 Workflow CreateInstanceWorkflow(const Core& core, const v1::CreateInstanceRequest& request) {
-  const std::string id = request.instance_id();
+  const std::string& id = request.instance_id();
   const bool start = request.start() != v1::CreateInstanceRequest::START_NO;
   Workflow workflow;
   workflow.steps.push_back({

@@ -11,7 +11,7 @@
 namespace cvm::agent::core {
 
 Workflow DeleteInstanceWorkflow(const Core& core, const v1::DeleteInstanceRequest& request) {
-  const std::string id = request.instance_id();
+  const std::string& id = request.instance_id();
   Workflow workflow;
   workflow.steps.push_back({
       .name = "cutting the power",

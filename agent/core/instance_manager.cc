@@ -68,6 +68,17 @@ absl::Status RequireEtag(const std::string& given, const std::string& present) {
                "it has changed since the etag was read: read it again", {{"field", "etag"}});
 }
 
+// The request with what a soft stop or reboot takes when the caller says nothing.
+template <class Request>
+std::unique_ptr<Request> WithSoftDefaults(const Request& request, const Config& config) {
+  auto filled = std::make_unique<Request>(request);
+  if (filled->mode() == v1::STOP_MODE_UNSPECIFIED) filled->set_mode(v1::STOP_MODE_SOFT);
+  if (!filled->has_timeout()) {
+    *filled->mutable_timeout() = ToProtoDuration(config.operations.soft_stop_timeout);
+  }
+  return filled;
+}
+
 }  // namespace
 
 absl::StatusOr<Operation> InstanceManager::Create(const Caller& caller,
@@ -255,11 +266,7 @@ absl::StatusOr<Operation> InstanceManager::Stop(const Caller& caller,
         if (!IsBusy(*instance) && !IsOn(instance->observed_power().state())) {
           return WrongState(*instance, "RUNNING");
         }
-        auto filled = std::make_unique<v1::StopInstanceRequest>(request);
-        if (filled->mode() == v1::STOP_MODE_UNSPECIFIED) filled->set_mode(v1::STOP_MODE_SOFT);
-        if (!filled->has_timeout()) {
-          *filled->mutable_timeout() = ToProtoDuration(core_.config.operations.soft_stop_timeout);
-        }
+        auto filled = WithSoftDefaults(request, core_.config);
         Plan plan;
         plan.action = Operation::STOP_INSTANCE;
         plan.target_id = instance->id();
@@ -283,11 +290,7 @@ absl::StatusOr<Operation> InstanceManager::Reboot(const Caller& caller,
         if (!IsBusy(*instance) && instance->state() != v1::RUNNING) {
           return WrongState(*instance, "RUNNING");
         }
-        auto filled = std::make_unique<v1::RebootInstanceRequest>(request);
-        if (filled->mode() == v1::STOP_MODE_UNSPECIFIED) filled->set_mode(v1::STOP_MODE_SOFT);
-        if (!filled->has_timeout()) {
-          *filled->mutable_timeout() = ToProtoDuration(core_.config.operations.soft_stop_timeout);
-        }
+        auto filled = WithSoftDefaults(request, core_.config);
         Plan plan;
         plan.action = Operation::REBOOT_INSTANCE;
         plan.target_id = instance->id();

@@ -4,6 +4,7 @@
 // document; nothing else does.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -63,7 +64,7 @@ struct DomainSpec {
   uint64_t memory_mib = 0;
   std::vector<DiskDevice> disks;  // 1 to 21
   // [0] config drive, [1] the user's ISO, [2] rescue medium.
-  CdromDevice cdroms[3];
+  std::array<CdromDevice, 3> cdroms;
   std::vector<NicDevice> nics;  // at most 8
   // Console log of the first serial port; bounded by virtlogd's rotation. Absolute.
   std::string console_log_path;

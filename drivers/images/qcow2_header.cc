@@ -273,10 +273,11 @@ class HeaderReader {
     constexpr uint32_t kBatch = 8192;
     for (uint32_t first = 0; first < header_.l1_entries; first += kBatch) {
       const uint32_t count = std::min(kBatch, header_.l1_entries - first);
-      CVM_ASSIGN_OR_RETURN(const std::string batch,
-                           source_.Read(header_.l1_offset + uint64_t{first} * 8, count * 8));
+      CVM_ASSIGN_OR_RETURN(
+          const std::string batch,
+          source_.Read(header_.l1_offset + uint64_t{first} * 8, uint64_t{count} * 8));
       for (uint32_t i = 0; i < count; ++i) {
-        CVM_RETURN_IF_ERROR(CheckL1Entry(first + i, BigEndian64(batch, i * 8)));
+        CVM_RETURN_IF_ERROR(CheckL1Entry(first + i, BigEndian64(batch, size_t{i} * 8)));
       }
     }
     return absl::OkStatus();

@@ -188,7 +188,7 @@ class QemuDiskImages : public DiskImages {
   absl::Status RunConvert(int fd, const ConvertRequest& request, const ImageInfo& info) {
     CommandLimits limits = QemuImgLimits();
     limits.timeout = absl::Hours(6);
-    limits.cpu_seconds = 2 * 3600;
+    limits.cpu_seconds = 2UL * 3600;
     // All data and its tables, amply.
     limits.file_size_bytes = info.virtual_size_bytes + info.virtual_size_bytes / 64 + (64 << 20);
     limits.inherit_fds = {fd};

@@ -13,7 +13,7 @@ bool WaitOn(CondVar& changed, Mutex& mutex, std::chrono::milliseconds patience,
   const auto until = std::chrono::steady_clock::now() + patience;
   while (!condition()) {
     const auto left = until - std::chrono::steady_clock::now();
-    if (left <= left.zero()) return false;
+    if (left.count() <= 0) return false;
     changed.WaitFor(mutex, left);
   }
   return true;

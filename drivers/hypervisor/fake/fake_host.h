@@ -69,7 +69,7 @@ class FakeHost {
   // --- Faults ---
 
   // The next `times` calls of the method fail with `status` and do nothing.
-  void FailNext(FakeMethod method, absl::Status status, int times = 1);
+  void FailNext(FakeMethod method, const absl::Status& status, int times = 1);
   // The next call of the method does its work, then fails with `status`: the answer is lost.
   void LoseNextAnswer(FakeMethod method, absl::Status status);
   // The next call of the method blocks until ReleaseHung(), Disconnect() or the end of its caller.

@@ -12,7 +12,7 @@ namespace cvm::hypervisor {
 
 // --- Faults ---
 
-void FakeHost::FailNext(FakeMethod method, absl::Status status, int times) {
+void FakeHost::FailNext(FakeMethod method, const absl::Status& status, int times) {
   MutexLock lock(mutex_);
   for (int i = 0; i < times; ++i) faults_[method].failures.push_back(status);
 }
@@ -32,7 +32,7 @@ bool FakeHost::WaitForHung(FakeMethod method, absl::Duration timeout) {
   MutexLock lock(mutex_);
   while (!faults_[method].hung) {
     const auto left = deadline - std::chrono::steady_clock::now();
-    if (left <= left.zero()) return false;
+    if (left.count() <= 0) return false;
     changed_.WaitFor(mutex_, left);
   }
   return true;

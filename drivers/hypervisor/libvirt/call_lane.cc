@@ -107,7 +107,7 @@ void CallLane::Stop(absl::Duration grace) {
     MutexLock lock(state_->mutex);
     while (state_->running > 0) {
       const auto left = until - std::chrono::steady_clock::now();
-      if (left <= left.zero()) break;
+      if (left.count() <= 0) break;
       state_->changed.WaitFor(state_->mutex, left);
     }
     all_ended = state_->running == 0;

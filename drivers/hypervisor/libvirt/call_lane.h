@@ -91,7 +91,7 @@ auto CallLane::Call(absl::Duration deadline, Work work)
   MutexLock lock(shared->mutex);
   while (!shared->result.has_value()) {
     const auto left = until - std::chrono::steady_clock::now();
-    if (left <= left.zero()) {
+    if (left.count() <= 0) {
       shared->abandoned = true;
       return Unavailable(fmt::format("no answer within {}", absl::FormatDuration(deadline)));
     }

@@ -48,7 +48,7 @@ struct ConnectionKeeper::State {
 
 namespace {
 
-// What libvirt's callbacks get; owned by libvirt, freed by FreeContext.
+// What libvirt's callbacks get.
 struct Context {
   std::shared_ptr<EventHub> hub;
   std::function<void(std::string)> lose;
@@ -97,18 +97,19 @@ class Session {
   ~Session() {
     if (connection_ == nullptr) return;
     for (const int id : callbacks_) virConnectDomainEventDeregisterAny(connection_.get(), id);
-    if (has_close_callback_) virConnectUnregisterCloseCallback(connection_.get(), OnClose);
+    if (close_context_ != nullptr) {
+      virConnectUnregisterCloseCallback(connection_.get(), OnClose);
+    }
   }
 
   absl::Status Register(const Context& context) {
     virConnectPtr connection = connection_.get();
-    auto close_context = std::make_unique<Context>(context);
-    if (virConnectRegisterCloseCallback(connection, OnClose, close_context.get(), FreeContext) ==
-        0) {
-      close_context.release();
-      has_close_callback_ = true;
-    } else if (LastLibvirtCode() != VIR_ERR_NO_SUPPORT) {
-      return LastLibvirtError("watch its connection");
+    close_context_ = std::make_unique<Context>(context);
+    // Without a function that frees: a driver that loses no connection takes the context and
+    // forgets it. libvirt calls OnClose under the lock that unregistering takes.
+    if (virConnectRegisterCloseCallback(connection, OnClose, close_context_.get(), nullptr) < 0) {
+      close_context_.reset();
+      if (LastLibvirtCode() != VIR_ERR_NO_SUPPORT) return LastLibvirtError("watch its connection");
     }
     CVM_RETURN_IF_ERROR(RegisterEvent(VIR_DOMAIN_EVENT_ID_LIFECYCLE,
                                       VIR_DOMAIN_EVENT_CALLBACK(OnLifecycle), context));
@@ -124,14 +125,14 @@ class Session {
     const int registered = virConnectDomainEventRegisterAny(connection_.get(), nullptr, id,
                                                             callback, owned.get(), FreeContext);
     if (registered < 0) return LastLibvirtError("send events");
-    owned.release();
+    static_cast<void>(owned.release());  // to libvirt, which calls FreeContext
     callbacks_.push_back(registered);
     return absl::OkStatus();
   }
 
   ConnectHandle connection_;
   std::vector<int> callbacks_;
-  bool has_close_callback_ = false;
+  std::unique_ptr<Context> close_context_;
 };
 
 }  // namespace
@@ -166,7 +167,7 @@ void ConnectionKeeper::Stop(absl::Duration grace) {
     state_->changed.NotifyAll();
     while (!state_->ended) {
       const auto left = until - std::chrono::steady_clock::now();
-      if (left <= left.zero()) break;
+      if (left.count() <= 0) break;
       state_->changed.WaitFor(state_->mutex, left);
     }
     ended = state_->ended;
@@ -241,7 +242,7 @@ void ConnectionKeeper::Run(const std::shared_ptr<State>& state) {
     const auto until = std::chrono::steady_clock::now() + absl::ToChronoNanoseconds(pause);
     while (!state->stopping) {
       const auto left = until - std::chrono::steady_clock::now();
-      if (left <= left.zero()) break;
+      if (left.count() <= 0) break;
       state->changed.WaitFor(state->mutex, left);
     }
     pause = std::min(pause * 2, options.reconnect_max);

@@ -54,8 +54,8 @@ void OnEvent(virStreamPtr stream, int events, void* opaque) {
 class LibvirtConsole final : public ConsoleSession {
  public:
   LibvirtConsole(std::shared_ptr<Port> port, std::shared_ptr<ConsoleReceiver> receiver,
-                 std::shared_ptr<CallLane> lane)
-      : port_(std::move(port)), receiver_(std::move(receiver)), lane_(std::move(lane)) {}
+                 const std::shared_ptr<CallLane>& lane)
+      : port_(std::move(port)), receiver_(std::move(receiver)), lane_(lane) {}
 
   ~LibvirtConsole() override {
     receiver_->Detach();
@@ -92,7 +92,7 @@ class LibvirtConsole final : public ConsoleSession {
 };
 
 // Why a console that was open has ended.
-absl::Status EndReason(absl::StatusOr<virConnectPtr> connection, const std::string& uuid) {
+absl::Status EndReason(const absl::StatusOr<virConnectPtr>& connection, const std::string& uuid) {
   CVM_RETURN_IF_ERROR(connection.status());
   CVM_ASSIGN_OR_RETURN(const DomainStatus status, GetDomain(*connection, uuid));
   if (status.state == PowerState::kStopped || status.reason == "shutting-down") {
@@ -105,11 +105,8 @@ absl::Status EndReason(absl::StatusOr<virConnectPtr> connection, const std::stri
 }  // namespace
 
 ConsoleReceiver::ConsoleReceiver(std::string uuid, std::shared_ptr<SerialQueue> queue,
-                                 std::shared_ptr<CallLane> lane, ConsoleHandler handler)
-    : uuid_(std::move(uuid)),
-      queue_(std::move(queue)),
-      lane_(std::move(lane)),
-      sink_(std::move(handler)) {}
+                                 const std::shared_ptr<CallLane>& lane, ConsoleHandler handler)
+    : uuid_(std::move(uuid)), queue_(std::move(queue)), lane_(lane), sink_(std::move(handler)) {}
 
 void ConsoleReceiver::OnStreamEvent(virStreamPtr stream, int events) {
   bool end = (events & (VIR_STREAM_EVENT_ERROR | VIR_STREAM_EVENT_HANGUP)) != 0;
@@ -147,8 +144,8 @@ void ConsoleReceiver::OnOutput(std::string output) {
 
 void ConsoleReceiver::OnEnd() {
   if (ended_.exchange(true)) return;
-  const auto tell = [self = shared_from_this()](absl::StatusOr<virConnectPtr> connection) {
-    const absl::Status reason = EndReason(std::move(connection), self->uuid_);
+  const auto tell = [self = shared_from_this()](const absl::StatusOr<virConnectPtr>& connection) {
+    const absl::Status reason = EndReason(connection, self->uuid_);
     self->queue_->Post([self, reason] { self->sink_.Close(reason); });
   };
   const auto lane = lane_.lock();
@@ -167,7 +164,7 @@ void ConsoleReceiver::Detach() {
 
 absl::StatusOr<std::unique_ptr<ConsoleSession>> OpenLibvirtConsole(
     const LibvirtOptions& options, const std::string& uuid, bool take_over,
-    std::shared_ptr<ConsoleReceiver> receiver, std::shared_ptr<CallLane> lane) {
+    std::shared_ptr<ConsoleReceiver> receiver, const std::shared_ptr<CallLane>& lane) {
   const auto port = std::make_shared<Port>();
   CVM_ASSIGN_OR_RETURN(port->connection, OpenConnection(options));
   CVM_ASSIGN_OR_RETURN(const DomainHandle domain, FindDomain(port->connection.get(), uuid));
@@ -190,7 +187,7 @@ absl::StatusOr<std::unique_ptr<ConsoleSession>> OpenLibvirtConsole(
                                       FreeReceiver) < 0) {
     return LastLibvirtError("watch the console's connection");
   }
-  close_opaque.release();
+  static_cast<void>(close_opaque.release());  // to libvirt, which calls FreeReceiver
   port->has_close_callback = true;
   auto opaque = std::make_unique<std::shared_ptr<ConsoleReceiver>>(receiver);
   if (virStreamEventAddCallback(
@@ -199,8 +196,8 @@ absl::StatusOr<std::unique_ptr<ConsoleSession>> OpenLibvirtConsole(
           opaque.get(), FreeReceiver) < 0) {
     return LastLibvirtError("watch the console");
   }
-  opaque.release();
-  return std::make_unique<LibvirtConsole>(port, std::move(receiver), std::move(lane));
+  static_cast<void>(opaque.release());
+  return std::make_unique<LibvirtConsole>(port, std::move(receiver), lane);
 }
 
 }  // namespace cvm::hypervisor

@@ -30,7 +30,7 @@ class ConsoleReceiver : public std::enable_shared_from_this<ConsoleReceiver> {
  public:
   // `lane` finds out why a stream ended.
   ConsoleReceiver(std::string uuid, std::shared_ptr<SerialQueue> queue,
-                  std::shared_ptr<CallLane> lane, ConsoleHandler handler);
+                  const std::shared_ptr<CallLane>& lane, ConsoleHandler handler);
 
   // Reads all that has come; for the event loop's thread.
   void OnStreamEvent(virStreamPtr stream, int events);
@@ -56,6 +56,6 @@ class ConsoleReceiver : public std::enable_shared_from_this<ConsoleReceiver> {
 // Opens the port; blocks as libvirt does. Errors as Hypervisor::OpenConsole.
 absl::StatusOr<std::unique_ptr<ConsoleSession>> OpenLibvirtConsole(
     const LibvirtOptions& options, const std::string& uuid, bool take_over,
-    std::shared_ptr<ConsoleReceiver> receiver, std::shared_ptr<CallLane> lane);
+    std::shared_ptr<ConsoleReceiver> receiver, const std::shared_ptr<CallLane>& lane);
 
 }  // namespace cvm::hypervisor

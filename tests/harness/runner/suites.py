@@ -17,7 +17,7 @@ SUITES = {
         Ctest("asan", "contract", in_node=True),
     ],
     "integration": [
-        Build("release", BINARIES),
+        Build("release", (*BINARIES, "cvm_man")),
         Pytest(("tests/harness", "tests/integration")),
     ],
     "e2e": [Pytest(("tests/e2e",))],

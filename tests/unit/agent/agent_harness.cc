@@ -254,7 +254,7 @@ Operation AgentHarness::WaitEnd(const std::string& operation_id) {
   MutexLock lock(watched->mutex);
   while (watched->operation.state() == Operation::OPERATING) {
     const auto left = deadline - std::chrono::steady_clock::now();
-    if (left <= left.zero()) {
+    if (left.count() <= 0) {
       ADD_FAILURE() << "has not ended: " << watched->operation.ShortDebugString();
       break;
     }
