@@ -56,7 +56,8 @@ std::string WithoutPaths(std::string_view text) {
     }
     result += "(path)";
     // A quoted path may hold spaces.
-    const char quote = at > 0 && (text[at - 1] == '\'' || text[at - 1] == '"') ? text[at - 1] : 0;
+    const char quote =
+        at > 0 && (text[at - 1] == '\'' || text[at - 1] == '"') ? text[at - 1] : '\0';
     const size_t end =
         quote != 0 ? text.find(quote, at) : text.find_first_of(" \t\n'\",;:)<>]}", at);
     at = end == std::string_view::npos ? text.size() : end;
