@@ -86,6 +86,7 @@ void AddCompletionCommand(Command root);
 
 // Parts of `instance` that are large enough for files of their own.
 void AddInstanceCreate(Command instance);
+void AddInstanceUpdate(Command instance);
 void AddInstanceSerial(Command instance);
 void AddInstanceScreenshot(Command instance);
 

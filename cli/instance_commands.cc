@@ -168,6 +168,7 @@ void AddInstanceCommands(Command root) {
   AddInstanceCreate(group);
   AddList(group);
   AddGet(group);
+  AddInstanceUpdate(group);
   AddStart(group);
   AddDown<agent::v1::StopInstanceRequest>(group, "stop", "Stop a running instance",
                                           &Client::StopInstance);

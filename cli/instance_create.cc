@@ -4,20 +4,17 @@
 #include <vector>
 
 #include "cli/command_line.h"
+#include "cli/instance_spec.h"
 #include "cli/mutation.h"
 #include "cli/parse.h"
 #include "cli/password.h"
 #include "cli/session.h"
-#include "common/file.h"
 #include "common/ids.h"
 #include "common/status_macros.h"
 #include "fmt/format.h"
 
 namespace cvm::cli {
 namespace {
-
-// More than the agent takes of each, so that it is the agent that says what its limit is.
-constexpr size_t kMaxFileBytes = 1 << 20;
 
 struct CreateArguments {
   std::string id;
@@ -40,14 +37,6 @@ struct CreateArguments {
   bool no_start = false;
   MutationFlags flags;
 };
-
-// Unlike an error of the agent's, an absent file of the user's is a wrong command line.
-absl::StatusOr<std::string> ReadUsersFile(const std::string& path) {
-  auto content = ReadFile(path, kMaxFileBytes);
-  if (content.ok()) return content;
-  return absl::InvalidArgumentError(
-      fmt::format("{}: {}", path, std::string(content.status().message())));
-}
 
 absl::Status AddDisks(const CreateArguments& arguments, agent::v1::InstanceSpec* spec) {
   if (!arguments.disk.empty()) {
@@ -115,22 +104,14 @@ absl::StatusOr<agent::v1::CreateInstanceRequest> MakeRequest(const CreateArgumen
   spec->set_memory_mib(*memory / kMib);
   spec->set_host_name(arguments.host_name);
   spec->set_termination_protection(arguments.protect);
-  for (const std::string& text : arguments.tags) {
-    const auto tag = ParseTag(text);
-    if (!tag.ok()) return About("--tag", tag.status());
-    (*spec->mutable_tags())[tag->first] = tag->second;
-  }
+  CVM_RETURN_IF_ERROR(AddTags(arguments.tags, spec));
   for (const std::string& text : arguments.nics) {
     const auto nic = ParseNic(text);
     if (!nic.ok()) return About("--nic", nic.status());
     *spec->add_nics() = *nic;
   }
   CVM_RETURN_IF_ERROR(AddDisks(arguments, spec));
-  if (!arguments.user_data.empty()) {
-    const auto content = ReadUsersFile(arguments.user_data);
-    if (!content.ok()) return About("--user-data", content.status());
-    spec->set_user_data(*content);
-  }
+  CVM_RETURN_IF_ERROR(AddUserData(arguments.user_data, spec));
   CVM_RETURN_IF_ERROR(AddKeys(arguments, spec->mutable_login()));
   // Last, so that nobody types a password for a command line that is wrong.
   CVM_RETURN_IF_ERROR(AddPassword(arguments, session, spec->mutable_login()));

@@ -207,6 +207,9 @@ std::string InstanceView(const Instance& instance, const ViewStyle& style) {
         ToneOf(operation.state()));
     details.Add("Stage", StageOf(operation));
   }
+  for (const auto& denied : instance.denied_actions()) {
+    details.Add("Refused", fmt::format("{} ({})", Word(denied.action()), denied.reason()));
+  }
   return details.Render();
 }
 

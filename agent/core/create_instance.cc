@@ -101,8 +101,7 @@ Workflow CreateInstanceWorkflow(const Core& core, const v1::CreateInstanceReques
   workflow.on_failed = [id](LedgerChange& change) {
     // The record stays as LAUNCH_FAILED, to say why, and holds nothing.
     change.UpdateInstance(id, [](v1::Instance& instance) {
-      // It stays without resources also when its deletion is tried and fails.
-      instance.set_lifecycle(v1::LIFECYCLE_DELETED);
+      instance.set_lifecycle(v1::LIFECYCLE_LAUNCH_FAILED);
       instance.set_wanted_power(v1::WANTED_POWER_OFF);
       instance.mutable_observed_power()->set_state(v1::ObservedPower::ABSENT);
       instance.mutable_observed_power()->set_reason("launch-failed");

@@ -50,13 +50,16 @@ InstanceState OfObservation(ObservedPower::State state) {
 
 }  // namespace
 
-bool IsLaunchFailed(const v1::Instance& instance) {
-  const Operation& operation = instance.latest_operation();
-  return operation.action() == Operation::CREATE_INSTANCE && operation.state() == Operation::FAILED;
+bool HoldsResources(const v1::Instance& instance) {
+  return instance.lifecycle() == v1::LIFECYCLE_PRESENT ||
+         instance.lifecycle() == v1::LIFECYCLE_RECYCLED;
 }
 
-bool HoldsResources(const v1::Instance& instance) {
-  return instance.lifecycle() != v1::LIFECYCLE_DELETED && !IsLaunchFailed(instance);
+bool HasDomain(const v1::Instance& instance) {
+  const ObservedPower& power = instance.observed_power();
+  const ObservedPower::State state =
+      power.state() == ObservedPower::UNKNOWN ? power.last_known() : power.state();
+  return HoldsResources(instance) && state != ObservedPower::ABSENT;
 }
 
 InstanceState DeriveState(const v1::Instance& instance) {
@@ -65,7 +68,7 @@ InstanceState DeriveState(const v1::Instance& instance) {
     const InstanceState state = OfOperation(operation.action());
     if (state != v1::INSTANCE_STATE_UNSPECIFIED) return state;
   }
-  if (IsLaunchFailed(instance)) return v1::LAUNCH_FAILED;
+  if (instance.lifecycle() == v1::LIFECYCLE_LAUNCH_FAILED) return v1::LAUNCH_FAILED;
   if (instance.lifecycle() == v1::LIFECYCLE_DELETED) return v1::TERMINATING;
   if (instance.lifecycle() == v1::LIFECYCLE_RECYCLED) return v1::SHUTDOWN;
   return OfObservation(instance.observed_power().state());

@@ -164,7 +164,7 @@ void ImageManager::FillCounts(v1::Image& image) const {
   uint32_t count = 0;
   for (const InstancePtr& instance : core_.ledger.instances().All()) {
     // One that is being deleted still has its disk, until its record is gone.
-    if (!IsLaunchFailed(*instance) && instance->spec().image_id() == image.id()) ++count;
+    if (HoldsResources(*instance) && instance->spec().image_id() == image.id()) ++count;
   }
   image.set_instance_count(count);
 }

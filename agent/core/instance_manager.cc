@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "agent/core/action_policy.h"
 #include "agent/core/derive_state.h"
 #include "agent/core/domain_builder.h"
 #include "agent/core/host_capacity.h"
@@ -34,25 +35,8 @@ void FillProperties(const v1::GuestProperties& image, v1::GuestProperties& prope
   properties = merged;
 }
 
-absl::Status WrongState(const v1::Instance& instance, std::string_view wanted) {
-  return Error(
-      ErrorReason::ERROR_REASON_INVALID_INSTANCE_STATE,
-      fmt::format("{} is {}, it must be {}", instance.id(),
-                  v1::InstanceState_Name(instance.state()), wanted),
-      {{"instance_id", instance.id()}, {"state", v1::InstanceState_Name(instance.state())}});
-}
-
 bool IsBusy(const v1::Instance& instance) {
   return instance.latest_operation().state() == Operation::OPERATING;
-}
-
-// The hypervisor can be asked, so what was observed is true.
-absl::Status RequireKnown(const Core& core, const v1::Instance& instance) {
-  if (instance.observed_power().state() != ObservedPower::UNKNOWN) return absl::OkStatus();
-  return Error(ErrorReason::ERROR_REASON_STATE_UNKNOWN,
-               fmt::format("libvirt cannot be asked about {}: {}. Try again when it is back",
-                           instance.id(), core.power.connection().message),
-               {{"instance_id", instance.id()}});
 }
 
 absl::Status RequireConnected(const Core& core) {
@@ -200,23 +184,38 @@ absl::StatusOr<Plan> InstanceManager::PlanCreate(v1::CreateInstanceRequest reque
 
 absl::StatusOr<Operation> InstanceManager::Delete(const Caller& caller,
                                                   const v1::DeleteInstanceRequest& request) {
-  return engine_.Submit(
-      caller, request, request.request_id(), request.validate_only(),
-      [&]() -> absl::StatusOr<Plan> {
-        CVM_ASSIGN_OR_RETURN(const InstancePtr instance, Get(request.instance_id()));
-        CVM_RETURN_IF_ERROR(RequireEtag(request.etag(), instance->etag()));
-        if (instance->spec().termination_protection()) {
-          return Error(ErrorReason::ERROR_REASON_TERMINATION_PROTECTED,
-                       fmt::format("{} is protected from deletion: lift the protection first",
-                                   instance->id()),
-                       {{"instance_id", instance->id()}});
-        }
-        Plan plan;
-        plan.action = Operation::DELETE_INSTANCE;
-        plan.target_id = instance->id();
-        plan.request = std::make_unique<v1::DeleteInstanceRequest>(request);
-        return plan;
-      });
+  return engine_.Submit(caller, request, request.request_id(), request.validate_only(),
+                        [&]() -> absl::StatusOr<Plan> {
+                          CVM_ASSIGN_OR_RETURN(const InstancePtr instance,
+                                               Get(request.instance_id()));
+                          CVM_RETURN_IF_ERROR(RequireEtag(request.etag(), instance->etag()));
+                          CVM_RETURN_IF_ERROR(CheckAction(*instance, Operation::DELETE_INSTANCE));
+                          Plan plan;
+                          plan.action = Operation::DELETE_INSTANCE;
+                          plan.target_id = instance->id();
+                          plan.target_was_busy = IsBusy(*instance);
+                          plan.request = std::make_unique<v1::DeleteInstanceRequest>(request);
+                          return plan;
+                        });
+}
+
+absl::StatusOr<Operation> InstanceManager::Update(const Caller& caller,
+                                                  const v1::UpdateInstanceRequest& request) {
+  return engine_.Submit(caller, request, request.request_id(), request.validate_only(),
+                        [&]() -> absl::StatusOr<Plan> {
+                          CVM_RETURN_IF_ERROR(ValidateUpdate(request));
+                          CVM_ASSIGN_OR_RETURN(const InstancePtr instance,
+                                               Get(request.instance_id()));
+                          CVM_RETURN_IF_ERROR(RequireEtag(request.etag(), instance->etag()));
+                          CVM_RETURN_IF_ERROR(CheckAction(*instance, Operation::UPDATE_INSTANCE));
+                          Plan plan;
+                          plan.action = Operation::UPDATE_INSTANCE;
+                          plan.target_id = instance->id();
+                          plan.target_was_busy = IsBusy(*instance);
+                          plan.secrets.user_data = request.spec().user_data();
+                          plan.request = std::make_unique<v1::UpdateInstanceRequest>(request);
+                          return plan;
+                        });
 }
 
 absl::StatusOr<Operation> InstanceManager::Start(const Caller& caller,
@@ -225,7 +224,7 @@ absl::StatusOr<Operation> InstanceManager::Start(const Caller& caller,
       caller, request, request.request_id(), request.validate_only(),
       [&]() -> absl::StatusOr<Plan> {
         CVM_ASSIGN_OR_RETURN(const InstancePtr instance, Get(request.instance_id()));
-        CVM_RETURN_IF_ERROR(RequireKnown(core_, *instance));
+        CVM_RETURN_IF_ERROR(CheckAction(*instance, Operation::START_INSTANCE));
         Plan plan;
         plan.action = Operation::START_INSTANCE;
         plan.target_id = instance->id();
@@ -233,13 +232,6 @@ absl::StatusOr<Operation> InstanceManager::Start(const Caller& caller,
         // An operation under way is the better reason to refuse; the engine names it.
         plan.target_was_busy = IsBusy(*instance);
         if (plan.target_was_busy) return plan;
-        if (instance->state() != v1::STOPPED) return WrongState(*instance, "STOPPED");
-        if (instance->observed_power().state() == ObservedPower::ABSENT) {
-          return Error(ErrorReason::ERROR_REASON_DOMAIN_NOT_FOUND,
-                       fmt::format("libvirt has no domain for {}: it was removed by somebody else",
-                                   instance->id()),
-                       {{"instance_id", instance->id()}});
-        }
         // One that went off by itself is still meant to be on, and counted.
         if (instance->wanted_power() != v1::WANTED_POWER_ON) {
           CVM_RETURN_IF_ERROR(CheckCapacity(core_, {.vcpus = instance->spec().vcpus(),
@@ -262,10 +254,7 @@ absl::StatusOr<Operation> InstanceManager::Stop(const Caller& caller,
         CVM_RETURN_IF_ERROR(CheckEnums(request));
         CVM_RETURN_IF_ERROR(CheckTimeout(request.has_timeout(), request.timeout()));
         CVM_ASSIGN_OR_RETURN(const InstancePtr instance, Get(request.instance_id()));
-        CVM_RETURN_IF_ERROR(RequireKnown(core_, *instance));
-        if (!IsBusy(*instance) && !IsOn(instance->observed_power().state())) {
-          return WrongState(*instance, "RUNNING");
-        }
+        CVM_RETURN_IF_ERROR(CheckAction(*instance, Operation::STOP_INSTANCE));
         auto filled = WithSoftDefaults(request, core_.config);
         Plan plan;
         plan.action = Operation::STOP_INSTANCE;
@@ -286,10 +275,7 @@ absl::StatusOr<Operation> InstanceManager::Reboot(const Caller& caller,
         CVM_RETURN_IF_ERROR(CheckEnums(request));
         CVM_RETURN_IF_ERROR(CheckTimeout(request.has_timeout(), request.timeout()));
         CVM_ASSIGN_OR_RETURN(const InstancePtr instance, Get(request.instance_id()));
-        CVM_RETURN_IF_ERROR(RequireKnown(core_, *instance));
-        if (!IsBusy(*instance) && instance->state() != v1::RUNNING) {
-          return WrongState(*instance, "RUNNING");
-        }
+        CVM_RETURN_IF_ERROR(CheckAction(*instance, Operation::REBOOT_INSTANCE));
         auto filled = WithSoftDefaults(request, core_.config);
         Plan plan;
         plan.action = Operation::REBOOT_INSTANCE;
@@ -331,11 +317,18 @@ absl::StatusOr<InstancePage> InstanceManager::List(const v1::ListInstancesReques
 
 absl::StatusOr<InstancePtr> InstanceManager::RequireRunning(const std::string& id) const {
   CVM_ASSIGN_OR_RETURN(InstancePtr instance, Get(id));
-  if (!IsOn(instance->observed_power().state())) {
-    CVM_RETURN_IF_ERROR(RequireKnown(core_, *instance));
-    return WrongState(*instance, "RUNNING");
+  const ObservedPower::State power = instance->observed_power().state();
+  if (IsOn(power)) return instance;
+  const ErrorMetadata metadata = {{"instance_id", id},
+                                  {"state", v1::InstanceState_Name(instance->state())}};
+  if (power == ObservedPower::UNKNOWN) {
+    return Error(ErrorReason::ERROR_REASON_STATE_UNKNOWN,
+                 fmt::format("libvirt cannot be asked about {}: {}. Try again when it is back", id,
+                             core_.power.connection().message),
+                 metadata);
   }
-  return instance;
+  return Error(ErrorReason::ERROR_REASON_INVALID_INSTANCE_STATE,
+               fmt::format("{} is not on: start it first", id), metadata);
 }
 
 absl::StatusOr<v1::Screenshot> InstanceManager::GetScreenshot(const std::string& id) const {

@@ -93,6 +93,7 @@ absl::Status Ledger::CommitLocked(const LedgerChange& change, bool show_anyway) 
   rows.put_images = change.put_images;
   rows.delete_images = change.erase_images;
   rows.put_operations = change.put_operations;
+  rows.put_operation_secrets = change.put_operation_secrets;
   rows.put_request = change.put_request;
   const absl::Status written = store_.Apply(rows);
   if (!written.ok() && !show_anyway) return written;

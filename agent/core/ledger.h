@@ -27,6 +27,8 @@ struct LedgerChange {
   std::vector<std::string> erase_images;
   // Each is also set as its instance's latest operation, unless a newer one is there.
   std::vector<store::OperationRecord> put_operations;
+  // See StoreChange.
+  std::optional<std::pair<std::string, InstanceSecrets>> put_operation_secrets;
   std::optional<RequestRow> put_request;
 
   void UpdateInstance(std::string id, std::function<void(v1::Instance&)> update) {

@@ -173,6 +173,10 @@ absl::StatusOr<Operation> OperationEngine::Submit(
   CVM_ASSIGN_OR_RETURN(Workflow workflow, factory_(record));
   operation.set_stage(workflow.steps.front().name);
 
+  if (!plan.secrets.empty()) {
+    record.set_had_secrets(true);
+    plan.change.put_operation_secrets.emplace(operation.id(), std::move(plan.secrets));
+  }
   plan.change.put_operations.push_back(record);
   plan.change.put_request = RequestRow{.scope = caller.scope,
                                        .request_id = operation.request_id(),

@@ -39,6 +39,9 @@ struct Plan {
   std::unique_ptr<google::protobuf::Message> request;
   // Rows that are written together with the operation.
   LedgerChange change;
+  // What `request` had to say that is kept apart; workflows read it from the store by the
+  // operation's id, until the operation ends.
+  InstanceSecrets secrets;
   // The record's first notes.
   std::map<std::string, std::string> notes;
   // May begin although a soft stop of the same target (a record with kSoftStopNote) is pending.

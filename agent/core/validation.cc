@@ -2,6 +2,7 @@
 #include "agent/core/validation.h"
 
 #include <algorithm>
+#include <array>
 #include <set>
 
 #include "agent/core/ip_address.h"
@@ -15,6 +16,7 @@
 #include "common/status_macros.h"
 #include "common/utf8.h"
 #include "fmt/format.h"
+#include "fmt/ranges.h"
 #include "google/protobuf/descriptor.h"
 
 namespace cvm::agent::core {
@@ -37,6 +39,9 @@ constexpr uint64_t kMinMemoryMib = 64;
 constexpr uint64_t kMib = 1 << 20;
 constexpr uint64_t kMinDataDiskBytes = kMib;
 constexpr size_t kMaxSourceFile = 1024;
+constexpr std::array<std::string_view, 6> kUpdatePaths = {
+    "owner",     "spec.name",      "spec.description",
+    "spec.tags", "spec.user_data", "spec.termination_protection"};
 
 absl::Status OutOfRange(std::string_view field, std::string_view limit) {
   return Error(ErrorReason::ERROR_REASON_INVALID_FIELD, fmt::format("{} must be {}", field, limit),
@@ -152,6 +157,30 @@ absl::Status CheckLogin(const v1::LoginSettings& login) {
             cloudinit::ValidatePasswordHash(login.password_hash()));
 }
 
+// What people write about an instance.
+absl::Status CheckLabels(const v1::InstanceSpec& spec) {
+  CVM_RETURN_IF_ERROR(CheckText("spec.name", spec.name(), 0, kMaxName));
+  CVM_RETURN_IF_ERROR(CheckText("spec.description", spec.description(), 0, kMaxDescription));
+  if (spec.tags_size() > kMaxTags) return OutOfRange("spec.tags", "at most 50 tags");
+  for (const auto& [key, value] : spec.tags()) {
+    CVM_RETURN_IF_ERROR(CheckText("spec.tags", key, 1, kMaxTagKey));
+    CVM_RETURN_IF_ERROR(CheckText("spec.tags", value, 0, kMaxTagValue));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckUserData(const std::string& user_data) {
+  if (user_data.size() > cloudinit::kMaxUserDataBytes) {
+    return Error(
+        ErrorReason::ERROR_REASON_USER_DATA_TOO_LARGE,
+        fmt::format("user data has {} bytes, at most {} are possible", user_data.size(),
+                    cloudinit::kMaxUserDataBytes),
+        {{"field", "spec.user_data"}, {"limit", std::to_string(cloudinit::kMaxUserDataBytes)}});
+  }
+  return As(ErrorReason::ERROR_REASON_INVALID_FIELD, "spec.user_data",
+            cloudinit::ValidateUserData(user_data));
+}
+
 absl::Status CheckProperties(const std::string& field, const v1::GuestProperties& properties) {
   CVM_RETURN_IF_ERROR(CheckText(field + ".default_user", properties.default_user(), 0, 32));
   const bool plain = std::all_of(
@@ -232,13 +261,7 @@ absl::Status ValidateCreate(const v1::CreateInstanceRequest& request) {
   CVM_RETURN_IF_ERROR(CheckText("owner", request.owner(), 0, kMaxOwner));
   if (!request.has_spec()) return MissingField("spec");
   const v1::InstanceSpec& spec = request.spec();
-  CVM_RETURN_IF_ERROR(CheckText("spec.name", spec.name(), 0, kMaxName));
-  CVM_RETURN_IF_ERROR(CheckText("spec.description", spec.description(), 0, kMaxDescription));
-  if (spec.tags_size() > kMaxTags) return OutOfRange("spec.tags", "at most 50 tags");
-  for (const auto& [key, value] : spec.tags()) {
-    CVM_RETURN_IF_ERROR(CheckText("spec.tags", key, 1, kMaxTagKey));
-    CVM_RETURN_IF_ERROR(CheckText("spec.tags", value, 0, kMaxTagValue));
-  }
+  CVM_RETURN_IF_ERROR(CheckLabels(spec));
   CVM_RETURN_IF_ERROR(CheckId("spec.image_id", kImagePrefix, spec.image_id()));
   if (spec.vcpus() == 0) return MissingField("spec.vcpus");
   if (spec.memory_mib() == 0) return MissingField("spec.memory_mib");
@@ -246,19 +269,24 @@ absl::Status ValidateCreate(const v1::CreateInstanceRequest& request) {
   CVM_RETURN_IF_ERROR(CheckDisks(spec));
   CVM_RETURN_IF_ERROR(CheckNics(spec));
   CVM_RETURN_IF_ERROR(CheckLogin(spec.login()));
-  if (spec.user_data().size() > cloudinit::kMaxUserDataBytes) {
-    return Error(
-        ErrorReason::ERROR_REASON_USER_DATA_TOO_LARGE,
-        fmt::format("user data has {} bytes, at most {} are possible", spec.user_data().size(),
-                    cloudinit::kMaxUserDataBytes),
-        {{"field", "spec.user_data"}, {"limit", std::to_string(cloudinit::kMaxUserDataBytes)}});
-  }
-  CVM_RETURN_IF_ERROR(As(ErrorReason::ERROR_REASON_INVALID_FIELD, "spec.user_data",
-                         cloudinit::ValidateUserData(spec.user_data())));
+  CVM_RETURN_IF_ERROR(CheckUserData(spec.user_data()));
   if (!spec.machine_type().empty()) {
     return InvalidField("spec.machine_type", "is chosen by the agent: leave it empty");
   }
   return absl::OkStatus();
+}
+
+absl::Status ValidateUpdate(const v1::UpdateInstanceRequest& request) {
+  CVM_RETURN_IF_ERROR(CheckEnums(request));
+  if (request.update_mask().paths().empty()) return MissingField("update_mask");
+  for (const std::string& path : request.update_mask().paths()) {
+    if (std::find(kUpdatePaths.begin(), kUpdatePaths.end(), path) == kUpdatePaths.end()) {
+      return OutOfRange("update_mask", fmt::format("paths of {}", fmt::join(kUpdatePaths, ", ")));
+    }
+  }
+  CVM_RETURN_IF_ERROR(CheckText("owner", request.owner(), 0, kMaxOwner));
+  CVM_RETURN_IF_ERROR(CheckLabels(request.spec()));
+  return CheckUserData(request.spec().user_data());
 }
 
 absl::Status ValidateForGuest(const v1::InstanceSpec& spec) {

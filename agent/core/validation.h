@@ -23,6 +23,10 @@ absl::Status CheckEnums(const google::protobuf::Message& message);
 absl::Status ValidateCreate(const v1::CreateInstanceRequest& request);
 absl::Status ValidateImport(const v1::ImportImageRequest& request);
 
+// The mask's paths, and the values that it names. MISSING_FIELD, INVALID_FIELD,
+// USER_DATA_TOO_LARGE.
+absl::Status ValidateUpdate(const v1::UpdateInstanceRequest& request);
+
 // What depends on the guest's system: host name and login. After the image's properties have been
 // filled in.
 absl::Status ValidateForGuest(const v1::InstanceSpec& spec);

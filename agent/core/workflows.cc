@@ -26,6 +26,7 @@ absl::StatusOr<Workflow> MakeWorkflow(const Core& core, const store::OperationRe
       TryMake(core, record, StartInstanceWorkflow, &workflow) ||
       TryMake(core, record, StopInstanceWorkflow, &workflow) ||
       TryMake(core, record, RebootInstanceWorkflow, &workflow) ||
+      TryMake(core, record, UpdateInstanceWorkflow, &workflow) ||
       TryMake(core, record, ImportImageWorkflow, &workflow) ||
       TryMake(core, record, DeleteImageWorkflow, &workflow)) {
     return workflow;

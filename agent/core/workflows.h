@@ -17,6 +17,7 @@ Workflow DeleteInstanceWorkflow(const Core& core, const v1::DeleteInstanceReques
 Workflow StartInstanceWorkflow(const Core& core, const v1::StartInstanceRequest& request);
 Workflow StopInstanceWorkflow(const Core& core, const v1::StopInstanceRequest& request);
 Workflow RebootInstanceWorkflow(const Core& core, const v1::RebootInstanceRequest& request);
+Workflow UpdateInstanceWorkflow(const Core& core, const v1::UpdateInstanceRequest& request);
 Workflow ImportImageWorkflow(const Core& core, const v1::ImportImageRequest& request);
 Workflow DeleteImageWorkflow(const Core& core, const v1::DeleteImageRequest& request);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/services/instance_service.h"
 
+#include "agent/core/action_policy.h"
 #include "agent/services/answer.h"
 #include "agent/services/caller.h"
 #include "agent/services/stream_serial.h"
@@ -42,7 +43,12 @@ grpc::Status InstanceServiceImpl::GetInstance(grpc::ServerContext*,
                                               const v1::GetInstanceRequest* request,
                                               v1::Instance* response) {
   const absl::StatusOr<core::InstancePtr> instance = manager_.Get(request->instance_id());
-  if (instance.ok()) *response = **instance;
+  if (instance.ok()) {
+    *response = **instance;
+    for (v1::DeniedAction& denied : core::DeniedActions(**instance)) {
+      *response->add_denied_actions() = std::move(denied);
+    }
+  }
   return ToGrpc(instance.status());
 }
 
@@ -67,6 +73,12 @@ grpc::Status InstanceServiceImpl::DeleteInstance(grpc::ServerContext* context,
                                                  const v1::DeleteInstanceRequest* request,
                                                  v1::Operation* response) {
   return Answer(manager_.Delete(CallerOf(*context), *request), response);
+}
+
+grpc::Status InstanceServiceImpl::UpdateInstance(grpc::ServerContext* context,
+                                                 const v1::UpdateInstanceRequest* request,
+                                                 v1::Operation* response) {
+  return Answer(manager_.Update(CallerOf(*context), *request), response);
 }
 
 grpc::Status InstanceServiceImpl::StartInstance(grpc::ServerContext* context,

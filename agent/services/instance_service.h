@@ -36,6 +36,9 @@ class InstanceServiceImpl final : public InstanceServiceBase {
   grpc::Status DeleteInstance(grpc::ServerContext* context,
                               const v1::DeleteInstanceRequest* request,
                               v1::Operation* response) override;
+  grpc::Status UpdateInstance(grpc::ServerContext* context,
+                              const v1::UpdateInstanceRequest* request,
+                              v1::Operation* response) override;
   grpc::Status StartInstance(grpc::ServerContext* context, const v1::StartInstanceRequest* request,
                              v1::Operation* response) override;
   grpc::Status StopInstance(grpc::ServerContext* context, const v1::StopInstanceRequest* request,
@@ -58,7 +61,6 @@ class InstanceServiceImpl final : public InstanceServiceBase {
   CVM_NOT_THERE_YET(ReinstallInstance, Operation)
   CVM_NOT_THERE_YET(EnterRescue, Operation)
   CVM_NOT_THERE_YET(ExitRescue, Operation)
-  CVM_NOT_THERE_YET(UpdateInstance, Operation)
   CVM_NOT_THERE_YET(RestoreInstance, Operation)
   CVM_NOT_THERE_YET(AdoptInstance, Operation)
   CVM_NOT_THERE_YET(CloneInstance, Operation)

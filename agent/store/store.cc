@@ -51,6 +51,13 @@ constexpr const char* kMigrations[] = {
       PRIMARY KEY (scope, request_id)
     ) WITHOUT ROWID;
     )sql",
+    R"sql(
+    CREATE TABLE operation_secrets (
+      operation_id TEXT PRIMARY KEY REFERENCES operations(id) ON DELETE CASCADE,
+      password_hash BLOB NOT NULL,
+      user_data BLOB NOT NULL
+    ) WITHOUT ROWID;
+    )sql",
 };
 constexpr int64_t kSchemaVersion = std::size(kMigrations);
 
@@ -76,6 +83,8 @@ absl::Status Migrate(Sqlite& db, const std::string& path) {
   return absl::OkStatus();
 }
 
+bool Ended(const OperationRecord& record) { return record.operation().has_end_time(); }
+
 template <class Message>
 absl::StatusOr<Message> ParseRow(const Statement& row, int column) {
   Message message;
@@ -97,6 +106,13 @@ absl::StatusOr<std::vector<Message>> ParseRows(Statement statement) {
   }
 }
 
+// Leaves secrets behind in the log that the tables no longer hold.
+bool RemovesSecrets(const StoreChange& change) {
+  return !change.delete_instances.empty() || !change.put_secrets.empty() ||
+         std::any_of(change.put_operations.begin(), change.put_operations.end(),
+                     [](const auto& record) { return record.had_secrets() && Ended(record); });
+}
+
 int64_t Nanos(const google::protobuf::Timestamp& time) {
   return absl::ToUnixNanos(FromTimestamp(time));
 }
@@ -115,12 +131,7 @@ absl::Status Store::Apply(const StoreChange& change) {
   CVM_ASSIGN_OR_RETURN(SqliteTransaction transaction, SqliteTransaction::Begin(*db_));
   CVM_RETURN_IF_ERROR(ApplyLocked(change));
   CVM_RETURN_IF_ERROR(transaction.Commit());
-  const bool removes_secrets =
-      !change.delete_instances.empty() ||
-      std::any_of(change.put_secrets.begin(), change.put_secrets.end(), [](const auto& entry) {
-        return entry.second.password_hash.empty() && entry.second.user_data.empty();
-      });
-  if (removes_secrets) {
+  if (RemovesSecrets(change)) {
     // Else the secrets would stay readable in the log. The change itself is done in any case.
     if (const absl::Status status = db_->Checkpoint(); !status.ok()) {
       CVM_LOG_WARNING("removed secrets stay in the store's log for now: {}",
@@ -163,18 +174,35 @@ absl::Status Store::ApplyLocked(const StoreChange& change) {
   for (const OperationRecord& record : change.put_operations) {
     const v1::Operation& operation = record.operation();
     Statement statement = db_->Prepare(
-        "INSERT OR REPLACE INTO operations (id, target_id, created_ns, ended_ns, data) "
-        "VALUES (?1, ?2, ?3, ?4, ?5)");
+        // Not REPLACE, which would delete the row first, and with it the secrets.
+        "INSERT INTO operations (id, target_id, created_ns, ended_ns, data) "
+        "VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (id) DO UPDATE SET "
+        "ended_ns = excluded.ended_ns, data = excluded.data");
     statement.Bind(1, operation.id())
         .Bind(2, operation.target_id())
         .Bind(3, Nanos(operation.create_time()))
         .BindBlob(5, record.SerializeAsString());
-    if (operation.has_end_time()) {
+    if (Ended(record)) {
       statement.Bind(4, Nanos(operation.end_time()));
     } else {
       statement.BindNull(4);
     }
     CVM_RETURN_IF_ERROR(statement.Run());
+    if (Ended(record) && record.had_secrets()) {
+      CVM_RETURN_IF_ERROR(db_->Prepare("DELETE FROM operation_secrets WHERE operation_id = ?1")
+                              .Bind(1, operation.id())
+                              .Run());
+    }
+  }
+  if (change.put_operation_secrets) {
+    const auto& [id, secrets] = *change.put_operation_secrets;
+    CVM_RETURN_IF_ERROR(
+        db_->Prepare("INSERT OR REPLACE INTO operation_secrets (operation_id, password_hash, "
+                     "user_data) VALUES (?1, ?2, ?3)")
+            .Bind(1, id)
+            .BindBlob(2, secrets.password_hash)
+            .BindBlob(3, secrets.user_data)
+            .Run());
   }
   if (change.put_request) {
     CVM_RETURN_IF_ERROR(db_->Prepare("INSERT INTO requests (scope, request_id, digest, "
@@ -204,14 +232,26 @@ absl::StatusOr<std::vector<OperationRecord>> Store::LoadUnfinishedOperations() {
       db_->Prepare("SELECT data FROM operations WHERE ended_ns IS NULL ORDER BY created_ns"));
 }
 
-absl::StatusOr<InstanceSecrets> Store::LoadSecrets(const std::string& instance_id) {
-  MutexLock lock(mutex_);
-  Statement statement =
-      db_->Prepare("SELECT password_hash, user_data FROM instance_secrets WHERE instance_id = ?1");
-  statement.Bind(1, instance_id);
+absl::StatusOr<InstanceSecrets> Store::LoadSecretsLocked(std::string_view sql,
+                                                         const std::string& id) {
+  Statement statement = db_->Prepare(sql);
+  statement.Bind(1, id);
   CVM_ASSIGN_OR_RETURN(const bool found, statement.Step());
   if (!found) return InstanceSecrets{};
   return InstanceSecrets{.password_hash = statement.Blob(0), .user_data = statement.Blob(1)};
+}
+
+absl::StatusOr<InstanceSecrets> Store::LoadSecrets(const std::string& instance_id) {
+  MutexLock lock(mutex_);
+  return LoadSecretsLocked(
+      "SELECT password_hash, user_data FROM instance_secrets WHERE instance_id = ?1", instance_id);
+}
+
+absl::StatusOr<InstanceSecrets> Store::LoadOperationSecrets(const std::string& operation_id) {
+  MutexLock lock(mutex_);
+  return LoadSecretsLocked(
+      "SELECT password_hash, user_data FROM operation_secrets WHERE operation_id = ?1",
+      operation_id);
 }
 
 absl::StatusOr<OperationRecord> Store::LoadOperation(const std::string& id) {

@@ -25,6 +25,8 @@ namespace cvm::agent {
 struct InstanceSecrets {
   std::string password_hash;
   std::string user_data;
+
+  bool empty() const { return password_hash.empty() && user_data.empty(); }
 };
 
 // Which operation a client's request id stands for.
@@ -45,6 +47,9 @@ struct StoreChange {
   std::vector<v1::Image> put_images;
   std::vector<std::string> delete_images;
   std::vector<store::OperationRecord> put_operations;
+  // What an operation brings with it, by operation id; forgotten when the operation ends. The
+  // operation is among put_operations.
+  std::optional<std::pair<std::string, InstanceSecrets>> put_operation_secrets;
   std::optional<RequestRow> put_request;
 
   bool empty() const {
@@ -73,7 +78,9 @@ class Store {
   absl::StatusOr<std::vector<v1::Instance>> LoadInstances();
   absl::StatusOr<std::vector<v1::Image>> LoadImages();
   absl::StatusOr<std::vector<store::OperationRecord>> LoadUnfinishedOperations();
+  // Empty ones when there are none.
   absl::StatusOr<InstanceSecrets> LoadSecrets(const std::string& instance_id);
+  absl::StatusOr<InstanceSecrets> LoadOperationSecrets(const std::string& operation_id);
 
   // NOT_FOUND status when there is none.
   absl::StatusOr<store::OperationRecord> LoadOperation(const std::string& id);
@@ -89,6 +96,8 @@ class Store {
  private:
   explicit Store(std::unique_ptr<Sqlite> db) : db_(std::move(db)) {}
   absl::Status ApplyLocked(const StoreChange& change) CVM_REQUIRES(mutex_);
+  absl::StatusOr<InstanceSecrets> LoadSecretsLocked(std::string_view sql, const std::string& id)
+      CVM_REQUIRES(mutex_);
 
   Mutex mutex_;
   std::unique_ptr<Sqlite> db_ CVM_GUARDED_BY(mutex_);

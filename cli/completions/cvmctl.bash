@@ -69,7 +69,7 @@ _cvmctl() {
     " ") arguments="image instance operation host completion" flags="--version" ;;
     "image ") arguments="import list get delete" ;;
     "instance ")
-      arguments="create list get start stop reboot delete watch serial screenshot"
+      arguments="create list get update start stop reboot delete watch serial screenshot"
       ;;
     "operation ") arguments="list get wait watch cancel" ;;
     "host ") arguments="get" ;;
@@ -87,6 +87,10 @@ _cvmctl() {
         --protect --no-start $mutation"
       ;;
     "instance list") flags="--owner" ;;
+    "instance update")
+      flags="--name --description --tag --owner --user-data --protect --unprotect --clear --etag
+        $mutation"
+      ;;
     "instance start") flags="$mutation" ;;
     "instance stop" | "instance reboot") flags="--mode --soft-timeout $mutation" ;;
     "instance delete") flags="--etag $mutation" ;;
@@ -98,8 +102,8 @@ _cvmctl() {
   esac
   case "$group $command" in
     "image get" | "image delete") arguments=$(_cvmctl_ids image "${where[@]}") ;;
-    "instance get" | "instance start" | "instance stop" | "instance reboot" | "instance delete" | \
-      "instance serial" | "instance screenshot")
+    "instance get" | "instance update" | "instance start" | "instance stop" | \
+      "instance reboot" | "instance delete" | "instance serial" | "instance screenshot")
       arguments=$(_cvmctl_ids instance "${where[@]}")
       ;;
     "operation get" | "operation wait" | "operation watch" | "operation cancel")

@@ -50,23 +50,23 @@ complete -c cvmctl -n __cvmctl_at -a host -d 'The host itself'
 complete -c cvmctl -n __cvmctl_at -a completion -d 'Print a completion script'
 complete -c cvmctl -n '__cvmctl_at image' -a 'import list get delete'
 complete -c cvmctl -n '__cvmctl_at instance' \
-    -a 'create list get start stop reboot delete watch serial screenshot'
+    -a 'create list get update start stop reboot delete watch serial screenshot'
 complete -c cvmctl -n '__cvmctl_at operation' -a 'list get wait watch cancel'
 complete -c cvmctl -n '__cvmctl_at host' -a get
 complete -c cvmctl -n '__cvmctl_at completion' -a 'bash zsh fish'
 
 # What all commands that change something take.
-for at in 'image import delete' 'instance create start stop reboot delete' 'operation cancel'
+for at in 'image import delete' 'instance create update start stop reboot delete' 'operation cancel'
     complete -c cvmctl -n "__cvmctl_at $at" -l request-id -x -d 'Name of this request'
     complete -c cvmctl -n "__cvmctl_at $at" -l dry-run -d 'Check everything, do nothing'
     complete -c cvmctl -n "__cvmctl_at $at" -l wait -d 'Wait for the end and show the progress'
 end
 complete -c cvmctl -n '__cvmctl_at image get delete' -a '(__cvmctl_ids image)'
-complete -c cvmctl -n '__cvmctl_at instance get start stop reboot delete serial screenshot' \
+complete -c cvmctl -n '__cvmctl_at instance get update start stop reboot delete serial screenshot' \
     -a '(__cvmctl_ids instance)'
 complete -c cvmctl -n '__cvmctl_at operation get wait watch cancel' -a '(__cvmctl_ids operation)'
 complete -c cvmctl -n '__cvmctl_at image delete' -l etag -x -d 'Only with this etag'
-complete -c cvmctl -n '__cvmctl_at instance delete' -l etag -x -d 'Only with this etag'
+complete -c cvmctl -n '__cvmctl_at instance update delete' -l etag -x -d 'Only with this etag'
 
 complete -c cvmctl -n '__cvmctl_at image import' -F
 complete -c cvmctl -n '__cvmctl_at image import' -l name -x -d 'Name for people'
@@ -99,6 +99,16 @@ complete -c cvmctl -n '__cvmctl_at instance create' -l owner -x -d 'Free text'
 complete -c cvmctl -n '__cvmctl_at instance create' -l id -x -d 'Id for the instance'
 complete -c cvmctl -n '__cvmctl_at instance create' -l protect -d 'Refuse to delete it'
 complete -c cvmctl -n '__cvmctl_at instance create' -l no-start -d 'Do not start it'
+
+complete -c cvmctl -n '__cvmctl_at instance update' -l name -x -d 'Name for people'
+complete -c cvmctl -n '__cvmctl_at instance update' -l description -x -d Description
+complete -c cvmctl -n '__cvmctl_at instance update' -l tag -x -d 'A tag; replaces all there are'
+complete -c cvmctl -n '__cvmctl_at instance update' -l owner -x -d 'Free text'
+complete -c cvmctl -n '__cvmctl_at instance update' -l user-data -r -F -d 'For cloud-init'
+complete -c cvmctl -n '__cvmctl_at instance update' -l protect -d 'Refuse to delete it'
+complete -c cvmctl -n '__cvmctl_at instance update' -l unprotect -d 'Allow to delete it'
+complete -c cvmctl -n '__cvmctl_at instance update' -l clear -x \
+    -a 'description tags owner user-data' -d 'Empty it'
 
 complete -c cvmctl -n '__cvmctl_at instance list' -l owner -x -d "Only this owner's"
 complete -c cvmctl -n '__cvmctl_at instance stop reboot' -l mode -x -a 'soft hard soft-first' -d How

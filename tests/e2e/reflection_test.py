@@ -204,6 +204,29 @@ def test_instances_are_watched(agent, api, tiny_image):
         assert missed[-1]["instance"]["id"] == INSTANCE
 
 
+def test_update(node, agent, api, tiny_image):
+    request = {"instanceId": INSTANCE, "spec": tiny.spec(tiny_image), "start": "START_NO"}
+    api.do("InstanceService/CreateInstance", request)
+    update = {
+        "instanceId": INSTANCE,
+        "updateMask": "owner,spec.tags,spec.terminationProtection",
+        "owner": "alice",
+        "spec": {"tags": {"a": "<b>"}, "terminationProtection": True},
+    }
+    api.do("InstanceService/UpdateInstance", update)
+    instance = api.instance(INSTANCE)
+    assert (instance["owner"], instance["spec"]["tags"]) == ("alice", {"a": "<b>"})
+    denied = {entry["action"]: entry["reason"] for entry in instance["deniedActions"]}
+    assert denied["DELETE_INSTANCE"] == "TERMINATION_PROTECTED"
+    assert denied["STOP_INSTANCE"] == "INVALID_INSTANCE_STATE"
+    assert "START_INSTANCE" not in denied
+    # libvirt keeps it too, for the day on which the store is lost.
+    assert "alice" in node.virsh("dumpxml", "--inactive", INSTANCE)
+    unprotect = {"instanceId": INSTANCE, "updateMask": "spec.terminationProtection"}
+    api.do("InstanceService/UpdateInstance", unprotect)
+    tiny.delete(agent, INSTANCE)
+
+
 @pytest.mark.parametrize("call", ["ResizeInstance", "ResetPassword", "GetConsole"])
 def test_what_is_to_come_says_so(api, call):
     with pytest.raises(ApiError) as error:

@@ -225,6 +225,31 @@ TEST_F(CrashMatrixTest, RebootSoft) {
       5);
 }
 
+TEST_F(CrashMatrixTest, Update) {
+  std::string owner;
+  ForEverySite([&] { MakeRunning(); },
+               [&](const std::string& id) {
+                 owner = "owner-" + id;
+                 v1::UpdateInstanceRequest request;
+                 request.set_request_id(id);
+                 request.set_instance_id(kId);
+                 request.set_owner(owner);
+                 request.mutable_spec()->set_user_data("#" + owner);
+                 request.mutable_update_mask()->add_paths("owner");
+                 request.mutable_update_mask()->add_paths("spec.user_data");
+                 return agent_.instances().Update(agent_.caller, request);
+               },
+               [&](const Operation& operation) {
+                 EXPECT_EQ(operation.state(), Operation::SUCCESS);
+                 ExpectPower(v1::RUNNING, PowerState::kRunning);
+                 EXPECT_EQ(agent_.Find(kId)->owner(), owner);
+                 EXPECT_EQ(agent_.store().LoadSecrets(kId)->user_data, "#" + owner);
+                 EXPECT_NE(agent_.host->FindSpec(agent_.UuidOf(kId))->metadata.find(owner),
+                           std::string::npos);
+               },
+               3);
+}
+
 TEST_F(CrashMatrixTest, Delete) {
   ForEverySite(
       [&] {

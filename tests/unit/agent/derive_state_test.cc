@@ -37,7 +37,7 @@ v1::InstanceState Expected(v1::Lifecycle lifecycle, Operation::Action action,
       {ObservedPower::UNKNOWN, v1::UNKNOWN},  {ObservedPower::STATE_UNSPECIFIED, v1::UNKNOWN},
   };
   if (state == Operation::OPERATING && kUnderWay.contains(action)) return kUnderWay.at(action);
-  if (state == Operation::FAILED && action == Operation::CREATE_INSTANCE) return v1::LAUNCH_FAILED;
+  if (lifecycle == v1::LIFECYCLE_LAUNCH_FAILED) return v1::LAUNCH_FAILED;
   if (lifecycle == v1::LIFECYCLE_DELETED) return v1::TERMINATING;
   if (lifecycle == v1::LIFECYCLE_RECYCLED) return v1::SHUTDOWN;
   return kSeen.at(power);
@@ -64,22 +64,36 @@ TEST(DeriveState, FollowsTheTableForEveryCombination) {
       });
     });
   });
-  EXPECT_GE(combinations, 4 * 25 * 4 * 8);
+  EXPECT_GE(combinations, 5 * 25 * 4 * 8);
 }
 
-TEST(DeriveState, HoldsResourcesUnlessLaunchFailedOrDeleted) {
+TEST(DeriveState, HoldsResourcesWhilePresentOrRecycled) {
+  v1::Instance instance;
+  for (const auto& [lifecycle, holds] :
+       std::map<v1::Lifecycle, bool>{{v1::LIFECYCLE_PRESENT, true},
+                                     {v1::LIFECYCLE_RECYCLED, true},
+                                     {v1::LIFECYCLE_DELETED, false},
+                                     {v1::LIFECYCLE_LAUNCH_FAILED, false}}) {
+    instance.set_lifecycle(lifecycle);
+    EXPECT_EQ(HoldsResources(instance), holds) << v1::Lifecycle_Name(lifecycle);
+  }
+}
+
+TEST(DeriveState, HasADomainUnlessItWasLastSeenAbsent) {
   v1::Instance instance;
   instance.set_lifecycle(v1::LIFECYCLE_PRESENT);
-  EXPECT_TRUE(HoldsResources(instance));
-  instance.mutable_latest_operation()->set_action(Operation::CREATE_INSTANCE);
-  instance.mutable_latest_operation()->set_state(Operation::OPERATING);
-  EXPECT_TRUE(HoldsResources(instance));
-  instance.mutable_latest_operation()->set_state(Operation::FAILED);
-  EXPECT_FALSE(HoldsResources(instance));
-  instance.mutable_latest_operation()->set_action(Operation::START_INSTANCE);
-  EXPECT_TRUE(HoldsResources(instance));
-  instance.set_lifecycle(v1::LIFECYCLE_DELETED);
-  EXPECT_FALSE(HoldsResources(instance));
+  ObservedPower& power = *instance.mutable_observed_power();
+  power.set_state(ObservedPower::STOPPED);
+  EXPECT_TRUE(HasDomain(instance));
+  power.set_state(ObservedPower::ABSENT);
+  EXPECT_FALSE(HasDomain(instance));
+  power.set_state(ObservedPower::UNKNOWN);
+  power.set_last_known(ObservedPower::ABSENT);
+  EXPECT_FALSE(HasDomain(instance));
+  power.set_last_known(ObservedPower::RUNNING);
+  EXPECT_TRUE(HasDomain(instance));
+  instance.set_lifecycle(v1::LIFECYCLE_LAUNCH_FAILED);
+  EXPECT_FALSE(HasDomain(instance));
 }
 
 }  // namespace

@@ -240,6 +240,34 @@ TEST_F(CvmctlTest, StopAndRebootSendModeAndTimeout) {
   EXPECT_EQ(Run({"instance", "reboot", kId, "--mode", "gently"}).exit_code, 2);
 }
 
+TEST_F(CvmctlTest, UpdateNamesInItsMaskWhatIsGiven) {
+  std::vector<std::string> paths;
+  agent::v1::UpdateInstanceRequest seen;
+  script_.update_instance = [&](const agent::v1::UpdateInstanceRequest& request) {
+    seen = request;
+    paths.assign(request.update_mask().paths().begin(), request.update_mask().paths().end());
+    return MakeOperation(Operation::UPDATE_INSTANCE, request.instance_id(), Operation::OPERATING);
+  };
+  const Outcome outcome = Run({"instance", "update", kId, "--name", "new", "--tag", "a=b", "--tag",
+                               "c=d", "--unprotect", "--clear", "owner", "--etag", "e"});
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_THAT(paths, ::testing::UnorderedElementsAre("spec.name", "spec.tags", "owner",
+                                                     "spec.termination_protection"));
+  EXPECT_EQ(seen.spec().name(), "new");
+  EXPECT_EQ(seen.spec().tags_size(), 2);
+  EXPECT_FALSE(seen.spec().termination_protection());
+  EXPECT_EQ(seen.etag(), "e");
+  for (const std::vector<std::string>& wrong : {std::vector<std::string>{},
+                                                {"--protect", "--unprotect"},
+                                                {"--clear", "name"},
+                                                {"--owner", "me", "--clear", "owner"},
+                                                {"--tag", "novalue"}}) {
+    std::vector<std::string> arguments = {"instance", "update", kId};
+    arguments.insert(arguments.end(), wrong.begin(), wrong.end());
+    EXPECT_EQ(Run(arguments).exit_code, 2);
+  }
+}
+
 TEST_F(CvmctlTest, ScreenshotIsSavedOnceAndNotOverwritten) {
   script_.get_screenshot = [](const auto&) {
     agent::v1::Screenshot shot;

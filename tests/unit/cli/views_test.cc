@@ -93,6 +93,15 @@ Stage        done
 )");
 }
 
+TEST(InstanceView, ShowsWhatIsRefusedNow) {
+  const auto instance = Parse<agent::v1::Instance>(R"pb(
+    id: "ins-00000001"
+    state: RUNNING
+    denied_actions { action: START_INSTANCE reason: "INVALID_INSTANCE_STATE" message: "m" })pb");
+  EXPECT_THAT(InstanceView(instance, {}),
+              ::testing::HasSubstr("Refused  START_INSTANCE (INVALID_INSTANCE_STATE)"));
+}
+
 TEST(InstanceView, SaysSinceWhenTheStateIsUnknown) {
   const auto instance = Parse<agent::v1::Instance>(R"pb(
     id: "ins-00000001"

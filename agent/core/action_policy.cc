@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/core/action_policy.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_join.h"
+#include "common/errors.h"
+#include "fmt/format.h"
+
+namespace cvm::agent::core {
+namespace {
+
+using v1::InstanceState;
+using v1::ObservedPower;
+using v1::Operation;
+
+struct Row {
+  Operation::Action action;
+  std::vector<InstanceState> allowed;
+  // Works on a domain, so one must be there.
+  bool needs_domain = true;
+};
+
+const std::vector<Row>& Table() {
+  // STARTING, STOPPING and the like are states of a busy instance: nothing is allowed in them, and
+  // so they stand nowhere here.
+  static const auto* const table = new std::vector<Row>{
+      {Operation::START_INSTANCE, {v1::STOPPED}},
+      {Operation::STOP_INSTANCE, {v1::RUNNING, v1::PAUSED}},
+      {Operation::REBOOT_INSTANCE, {v1::RUNNING}},
+      {Operation::UPDATE_INSTANCE,
+       {v1::RUNNING, v1::PAUSED, v1::STOPPED, v1::RESCUE, v1::SHUTDOWN, v1::LAUNCH_FAILED},
+       false},
+      {Operation::DELETE_INSTANCE,
+       {v1::RUNNING, v1::PAUSED, v1::STOPPED, v1::RESCUE, v1::SHUTDOWN, v1::LAUNCH_FAILED,
+        v1::UNKNOWN},
+       false},
+  };
+  return *table;
+}
+
+const Row* Find(Operation::Action action) {
+  for (const Row& row : Table()) {
+    if (row.action == action) return &row;
+  }
+  return nullptr;
+}
+
+std::string StateNames(const std::vector<InstanceState>& states) {
+  return absl::StrJoin(states, " or ", [](std::string* out, InstanceState state) {
+    out->append(v1::InstanceState_Name(state));
+  });
+}
+
+bool IsBusy(const v1::Instance& instance) {
+  return instance.latest_operation().state() == Operation::OPERATING;
+}
+
+}  // namespace
+
+const std::vector<InstanceState>& AllowedStates(Operation::Action action) {
+  static const auto* const none = new std::vector<InstanceState>();
+  const Row* row = Find(action);
+  return row == nullptr ? *none : row->allowed;
+}
+
+const std::vector<Operation::Action>& PolicyActions() {
+  static const auto* const actions = [] {
+    auto* list = new std::vector<Operation::Action>();
+    for (const Row& row : Table()) list->push_back(row.action);
+    return list;
+  }();
+  return *actions;
+}
+
+absl::Status CheckAction(const v1::Instance& instance, Operation::Action action) {
+  const Row* row = Find(action);
+  if (row == nullptr) {
+    return Error(
+        ErrorReason::ERROR_REASON_INTERNAL,
+        fmt::format("{} has no place in the table of actions", Operation::Action_Name(action)));
+  }
+  const ErrorMetadata metadata = {{"instance_id", instance.id()},
+                                  {"state", v1::InstanceState_Name(instance.state())}};
+  if (action == Operation::DELETE_INSTANCE && instance.spec().termination_protection()) {
+    return Error(
+        ErrorReason::ERROR_REASON_TERMINATION_PROTECTED,
+        fmt::format("{} is protected from deletion: lift the protection first", instance.id()),
+        metadata);
+  }
+  if (IsBusy(instance)) return absl::OkStatus();
+  const InstanceState state = instance.state();
+  if (std::find(row->allowed.begin(), row->allowed.end(), state) == row->allowed.end()) {
+    if (state == v1::UNKNOWN) {
+      return Error(
+          ErrorReason::ERROR_REASON_STATE_UNKNOWN,
+          fmt::format("libvirt cannot be asked about {}: try again when it is back", instance.id()),
+          metadata);
+    }
+    return Error(ErrorReason::ERROR_REASON_INVALID_INSTANCE_STATE,
+                 fmt::format("{} is {}, it must be {}", instance.id(),
+                             v1::InstanceState_Name(state), StateNames(row->allowed)),
+                 metadata);
+  }
+  if (row->needs_domain && instance.observed_power().state() == ObservedPower::ABSENT) {
+    return Error(
+        ErrorReason::ERROR_REASON_DOMAIN_NOT_FOUND,
+        fmt::format("libvirt has no domain for {}: it was removed by somebody else", instance.id()),
+        metadata);
+  }
+  return absl::OkStatus();
+}
+
+std::vector<v1::DeniedAction> DeniedActions(const v1::Instance& instance) {
+  std::vector<v1::DeniedAction> denied;
+  const auto add = [&](Operation::Action action, std::string reason, std::string_view message) {
+    v1::DeniedAction& entry = denied.emplace_back();
+    entry.set_action(action);
+    entry.set_reason(std::move(reason));
+    entry.set_message(std::string(message));
+  };
+  for (const Row& row : Table()) {
+    const absl::Status status = CheckAction(instance, row.action);
+    if (!status.ok()) {
+      add(row.action, ReasonName(ReasonOf(status)), status.message());
+    } else if (IsBusy(instance) &&
+               !(row.action == Operation::STOP_INSTANCE && instance.state() == v1::STOPPING)) {
+      add(row.action, ReasonName(ErrorReason::ERROR_REASON_OPERATION_IN_PROGRESS),
+          fmt::format("{} of {} is under way: wait for it",
+                      Operation::Action_Name(instance.latest_operation().action()), instance.id()));
+    }
+  }
+  return denied;
+}
+
+std::string RenderActionTable() {
+  constexpr InstanceState kColumns[] = {v1::RUNNING,  v1::PAUSED,        v1::STOPPED, v1::RESCUE,
+                                        v1::SHUTDOWN, v1::LAUNCH_FAILED, v1::UNKNOWN};
+  std::string out = "| action |";
+  std::string rule = "|--|";
+  for (const InstanceState state : kColumns) {
+    out += fmt::format(" {} |", v1::InstanceState_Name(state));
+    rule += "--|";
+  }
+  out += "\n" + rule + "\n";
+  for (const Row& row : Table()) {
+    out += fmt::format("| {} |", Operation::Action_Name(row.action));
+    for (const InstanceState state : kColumns) {
+      const bool allowed =
+          std::find(row.allowed.begin(), row.allowed.end(), state) != row.allowed.end();
+      out += allowed ? " yes |" : " |";
+    }
+    out += "\n";
+  }
+  return out;
+}
+
+}  // namespace cvm::agent::core
