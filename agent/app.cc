@@ -14,6 +14,7 @@
 #include "agent/core/instance_manager.h"
 #include "agent/core/operation_engine.h"
 #include "agent/core/power_monitor.h"
+#include "agent/core/recycle_bin.h"
 #include "agent/core/workflows.h"
 #include "agent/services/host_service.h"
 #include "agent/services/image_service.h"
@@ -108,12 +109,13 @@ sigset_t StopSignals() {
 }
 
 // Waits for a stop signal; meanwhile pats the watchdog and does what is done from time to time.
-void WaitForStop(Store& store, absl::Duration retention) {
+void WaitForStop(Store& store, absl::Duration retention, core::RecycleBin& recycle_bin) {
   const sigset_t signals = StopSignals();
   const absl::Duration watchdog = WatchdogInterval().value_or(absl::Minutes(2));
   absl::Duration since_housekeeping = kHousekeeping;
   while (true) {
     LogIfError(NotifyWatchdog(), "cannot reach systemd's watchdog");
+    recycle_bin.Tick();
     if (since_housekeeping >= kHousekeeping) {
       since_housekeeping = absl::ZeroDuration();
       LogIfError(store.ForgetOperations(absl::Now() - retention), "cannot forget old operations");
@@ -193,7 +195,12 @@ absl::Status RunAgent(const Config& config) {
     LogIfError(
         NotifyReady(fmt::format("version {}, listening on {}", kVersion, config.listen.socket)),
         "cannot tell systemd that the start is done");
-    WaitForStop(*store, config.operations.retention);
+    core::RecycleBin recycle_bin(core, [&instances](const std::string& instance_id) {
+      v1::DeleteInstanceRequest request;
+      request.set_instance_id(instance_id);
+      return instances.Delete({.scope = "agent"}, request);
+    });
+    WaitForStop(*store, config.operations.retention, recycle_bin);
     LogIfError(NotifyStopping("stopping"), "cannot tell systemd of the stop");
     (*server)->Shutdown(kShutdownGrace);
   }

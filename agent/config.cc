@@ -135,6 +135,8 @@ absl::StatusOr<Config> Read(TomlFile file) {
                     &operations.soft_stop_timeout);
   table.GetDuration("hypervisor_grace", absl::ZeroDuration(), absl::Hours(24),
                     &operations.hypervisor_grace);
+  table.GetDuration("recycle_period", absl::ZeroDuration(), absl::Hours(24 * 365),
+                    &operations.recycle_period);
   table.GetDuration("retention", absl::Hours(1), absl::Hours(24 * 3650), &operations.retention);
   table.GetInt("workers", 1, 256, &operations.workers);
 

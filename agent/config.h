@@ -68,6 +68,8 @@ struct Config {
     absl::Duration hypervisor_grace = absl::Minutes(2);
     // How long ended operations, and with them request ids, are kept at least.
     absl::Duration retention = absl::Hours(7 * 24);
+    // Of a DeleteInstance that names none. Zero: deleted at once.
+    absl::Duration recycle_period = absl::ZeroDuration();
     int64_t workers = 8;
   } operations;
 

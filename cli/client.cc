@@ -156,6 +156,10 @@ class GrpcClient final : public Client {
       const agent::v1::ListInstancesRequest& request) override {
     return Unary(instances_, &InstanceService::Stub::ListInstances, request);
   }
+  absl::StatusOr<agent::v1::Operation> RestoreInstance(
+      const agent::v1::RestoreInstanceRequest& request) override {
+    return Unary(instances_, &InstanceService::Stub::RestoreInstance, request);
+  }
   absl::StatusOr<agent::v1::Operation> UpdateInstance(
       const agent::v1::UpdateInstanceRequest& request) override {
     return Unary(instances_, &InstanceService::Stub::UpdateInstance, request);

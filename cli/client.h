@@ -78,6 +78,8 @@ class Client {
       const agent::v1::GetInstanceRequest& request) = 0;
   virtual absl::StatusOr<agent::v1::ListInstancesResponse> ListInstances(
       const agent::v1::ListInstancesRequest& request) = 0;
+  virtual absl::StatusOr<agent::v1::Operation> RestoreInstance(
+      const agent::v1::RestoreInstanceRequest& request) = 0;
   virtual absl::StatusOr<agent::v1::Operation> UpdateInstance(
       const agent::v1::UpdateInstanceRequest& request) = 0;
   virtual absl::StatusOr<agent::v1::Operation> DeleteInstance(

@@ -24,6 +24,7 @@ struct TargetArguments {
   std::string etag;
   std::string mode;
   std::string soft_timeout;
+  std::string recycle;
   MutationFlags flags;
 };
 
@@ -74,14 +75,16 @@ void AddGet(Command group) {
   });
 }
 
-void AddStart(Command group) {
+// A command that takes nothing but the instance.
+template <typename Request>
+void AddPlain(Command group, const std::string& name, const std::string& help,
+              absl::StatusOr<Operation> (Client::*call)(const Request&)) {
   const auto arguments = std::make_shared<TargetArguments>();
-  Command command = group.Sub("start", "Start a stopped instance");
+  Command command = group.Sub(name, help);
   command.Argument("INSTANCE", &arguments->id, "Its id (ins-...)");
   AddMutationFlags(command, &arguments->flags);
-  command.Run([arguments](Session& session) {
-    return Change(session, *arguments, agent::v1::StartInstanceRequest(), &Client::StartInstance);
-  });
+  command.Run(
+      [arguments, call](Session& session) { return Change(session, *arguments, Request(), call); });
 }
 
 // Stop and reboot take the same flags.
@@ -117,10 +120,17 @@ void AddDelete(Command group) {
   Command command = group.Sub("delete", "Delete an instance and its disks, running or not");
   command.Argument("INSTANCE", &arguments->id, "Its id (ins-...)");
   command.Text("--etag", &arguments->etag, "ETAG", "Only if the instance still has this etag");
+  command.Text("--recycle", &arguments->recycle, "DURATION",
+               "How long it can be restored, 0 for not at all (default: the agent's)");
   AddMutationFlags(command, &arguments->flags);
   command.Run([arguments](Session& session) {
     agent::v1::DeleteInstanceRequest request;
     request.set_etag(arguments->etag);
+    if (!arguments->recycle.empty()) {
+      const auto period = ParseDuration(arguments->recycle);
+      if (!period.ok()) return session.Fail(About("--recycle", period.status()));
+      *request.mutable_recycle_period() = ToProtoDuration(*period);
+    }
     return Change(session, *arguments, request, &Client::DeleteInstance);
   });
 }
@@ -169,12 +179,15 @@ void AddInstanceCommands(Command root) {
   AddList(group);
   AddGet(group);
   AddInstanceUpdate(group);
-  AddStart(group);
+  AddPlain<agent::v1::StartInstanceRequest>(group, "start", "Start a stopped instance",
+                                            &Client::StartInstance);
   AddDown<agent::v1::StopInstanceRequest>(group, "stop", "Stop a running instance",
                                           &Client::StopInstance);
   AddDown<agent::v1::RebootInstanceRequest>(group, "reboot", "Reboot a running instance",
                                             &Client::RebootInstance);
   AddDelete(group);
+  AddPlain<agent::v1::RestoreInstanceRequest>(
+      group, "restore", "Take an instance out of its recycle period", &Client::RestoreInstance);
   AddWatch(group);
   AddInstanceSerial(group);
   AddInstanceScreenshot(group);

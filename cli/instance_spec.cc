@@ -2,6 +2,7 @@
 #include "cli/instance_spec.h"
 
 #include "cli/parse.h"
+#include "cli/session.h"
 #include "common/file.h"
 #include "fmt/format.h"
 

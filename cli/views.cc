@@ -197,6 +197,11 @@ std::string InstanceView(const Instance& instance, const ViewStyle& style) {
   details.Add("Owner", instance.owner());
   if (spec.termination_protection()) details.Add("Protected", "yes");
   details.AddTime("Created", instance.create_time());
+  if (instance.has_recycle()) {
+    const absl::Duration left = FromProtoDuration(instance.recycle().length()) -
+                                FromProtoDuration(instance.recycle().elapsed());
+    details.Add("Deleted in", absl::FormatDuration(left));
+  }
   details.Add("UUID", instance.uuid());
   details.Add("Etag", instance.etag());
   if (instance.has_latest_operation()) {

@@ -28,7 +28,7 @@ const Clock& Clock::Real() {
 
 absl::Time FakeClock::Now() const {
   MutexLock lock(mutex_);
-  return start_ + elapsed_;
+  return start_ + elapsed_ + jumped_;
 }
 
 absl::Duration FakeClock::Monotonic() const {
@@ -39,6 +39,11 @@ absl::Duration FakeClock::Monotonic() const {
 void FakeClock::Advance(absl::Duration duration) {
   MutexLock lock(mutex_);
   elapsed_ += duration;
+}
+
+void FakeClock::JumpWallClock(absl::Duration by) {
+  MutexLock lock(mutex_);
+  jumped_ += by;
 }
 
 google::protobuf::Timestamp ToTimestamp(absl::Time time) {

@@ -24,18 +24,21 @@ class Clock {
   static const Clock& Real();
 };
 
-// Stands still until it is advanced. Both clocks move together.
+// Stands still until it is advanced. Both clocks move together, unless the wall clock jumps.
 class FakeClock final : public Clock {
  public:
   explicit FakeClock(absl::Time start = absl::FromUnixSeconds(1'700'000'000)) : start_(start) {}
   absl::Time Now() const override;
   absl::Duration Monotonic() const override;
   void Advance(absl::Duration duration);
+  // Sets the wall clock forward, or back.
+  void JumpWallClock(absl::Duration by);
 
  private:
   const absl::Time start_;
   mutable Mutex mutex_;
   absl::Duration elapsed_ CVM_GUARDED_BY(mutex_);
+  absl::Duration jumped_ CVM_GUARDED_BY(mutex_);
 };
 
 google::protobuf::Timestamp ToTimestamp(absl::Time time);

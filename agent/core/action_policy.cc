@@ -36,6 +36,7 @@ const std::vector<Row>& Table() {
        {v1::RUNNING, v1::PAUSED, v1::STOPPED, v1::RESCUE, v1::SHUTDOWN, v1::LAUNCH_FAILED,
         v1::UNKNOWN},
        false},
+      {Operation::RESTORE_INSTANCE, {v1::SHUTDOWN}, false},
   };
   return *table;
 }
@@ -114,16 +115,16 @@ absl::Status CheckAction(const v1::Instance& instance, Operation::Action action)
 
 std::vector<v1::DeniedAction> DeniedActions(const v1::Instance& instance) {
   std::vector<v1::DeniedAction> denied;
-  const auto add = [&](Operation::Action action, std::string reason, std::string_view message) {
+  const auto add = [&](Operation::Action action, std::string reason, std::string message) {
     v1::DeniedAction& entry = denied.emplace_back();
     entry.set_action(action);
     entry.set_reason(std::move(reason));
-    entry.set_message(std::string(message));
+    entry.set_message(std::move(message));
   };
   for (const Row& row : Table()) {
     const absl::Status status = CheckAction(instance, row.action);
     if (!status.ok()) {
-      add(row.action, ReasonName(ReasonOf(status)), status.message());
+      add(row.action, ReasonName(ReasonOf(status)), std::string(status.message()));
     } else if (IsBusy(instance) &&
                !(row.action == Operation::STOP_INSTANCE && instance.state() == v1::STOPPING)) {
       add(row.action, ReasonName(ErrorReason::ERROR_REASON_OPERATION_IN_PROGRESS),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// DeleteInstance: power off, undefine, remove the files, forget. From the undefinition on there is
+// DeleteInstance: power off, undefine, remove the files, forget; or, with a recycle period, power
+// off and wait for RestoreInstance or the period's end. From the undefinition on there is
 // no way back (whether it was done is not known when its answer is lost), and what remains is tried
 // until it works.
 #include "agent/core/instance_files.h"
@@ -24,6 +25,23 @@ Workflow DeleteInstanceWorkflow(const Core& core, const v1::DeleteInstanceReques
         return StepResult::Done();
       },
   });
+  if (FromProtoDuration(request.recycle_period()) > absl::ZeroDuration()) {
+    workflow.steps.push_back({
+        .name = "beginning the recycle period",
+        .percent = 100,
+        .run = [&core, id, request](StepContext& context) -> absl::StatusOr<StepResult> {
+          context.change().UpdateInstance(id,
+                                          [request, now = core.clock.Now()](v1::Instance& changed) {
+                                            changed.set_lifecycle(v1::LIFECYCLE_RECYCLED);
+                                            v1::RecyclePeriod& period = *changed.mutable_recycle();
+                                            *period.mutable_begin_time() = ToTimestamp(now);
+                                            *period.mutable_length() = request.recycle_period();
+                                          });
+          return StepResult::Done();
+        },
+    });
+    return workflow;
+  }
   workflow.steps.push_back({
       .name = "undefining the guest",
       .percent = 50,

@@ -27,6 +27,7 @@ using v1::ObservedPower;
 using v1::Operation;
 
 constexpr uint64_t kGib = uint64_t{1} << 30;
+constexpr absl::Duration kMaxRecyclePeriod = absl::Hours(24 * 365);
 
 // What is not given comes from the image.
 void FillProperties(const v1::GuestProperties& image, v1::GuestProperties& properties) {
@@ -186,15 +187,43 @@ absl::StatusOr<Operation> InstanceManager::Delete(const Caller& caller,
                                                   const v1::DeleteInstanceRequest& request) {
   return engine_.Submit(caller, request, request.request_id(), request.validate_only(),
                         [&]() -> absl::StatusOr<Plan> {
+                          const absl::Duration asked = FromProtoDuration(request.recycle_period());
+                          if (asked < absl::ZeroDuration() || asked > kMaxRecyclePeriod) {
+                            return InvalidField("recycle_period", "must be 0 to 365 days");
+                          }
                           CVM_ASSIGN_OR_RETURN(const InstancePtr instance,
                                                Get(request.instance_id()));
                           CVM_RETURN_IF_ERROR(RequireEtag(request.etag(), instance->etag()));
                           CVM_RETURN_IF_ERROR(CheckAction(*instance, Operation::DELETE_INSTANCE));
+                          auto filled = std::make_unique<v1::DeleteInstanceRequest>(request);
+                          if (!request.has_recycle_period()) {
+                            *filled->mutable_recycle_period() =
+                                ToProtoDuration(core_.config.operations.recycle_period);
+                          }
+                          // Nothing is left to restore, or it has been restorable already.
+                          if (instance->lifecycle() != v1::LIFECYCLE_PRESENT)
+                            filled->clear_recycle_period();
                           Plan plan;
                           plan.action = Operation::DELETE_INSTANCE;
                           plan.target_id = instance->id();
                           plan.target_was_busy = IsBusy(*instance);
-                          plan.request = std::make_unique<v1::DeleteInstanceRequest>(request);
+                          plan.request = std::move(filled);
+                          return plan;
+                        });
+}
+
+absl::StatusOr<Operation> InstanceManager::Restore(const Caller& caller,
+                                                   const v1::RestoreInstanceRequest& request) {
+  return engine_.Submit(caller, request, request.request_id(), request.validate_only(),
+                        [&]() -> absl::StatusOr<Plan> {
+                          CVM_ASSIGN_OR_RETURN(const InstancePtr instance,
+                                               Get(request.instance_id()));
+                          CVM_RETURN_IF_ERROR(CheckAction(*instance, Operation::RESTORE_INSTANCE));
+                          Plan plan;
+                          plan.action = Operation::RESTORE_INSTANCE;
+                          plan.target_id = instance->id();
+                          plan.target_was_busy = IsBusy(*instance);
+                          plan.request = std::make_unique<v1::RestoreInstanceRequest>(request);
                           return plan;
                         });
 }

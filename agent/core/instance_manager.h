@@ -22,6 +22,8 @@ class InstanceManager {
                                        const v1::CreateInstanceRequest& request);
   absl::StatusOr<v1::Operation> Delete(const Caller& caller,
                                        const v1::DeleteInstanceRequest& request);
+  absl::StatusOr<v1::Operation> Restore(const Caller& caller,
+                                        const v1::RestoreInstanceRequest& request);
   absl::StatusOr<v1::Operation> Update(const Caller& caller,
                                        const v1::UpdateInstanceRequest& request);
   absl::StatusOr<v1::Operation> Start(const Caller& caller,

@@ -23,6 +23,7 @@ absl::StatusOr<Workflow> MakeWorkflow(const Core& core, const store::OperationRe
   Workflow workflow;
   if (TryMake(core, record, CreateInstanceWorkflow, &workflow) ||
       TryMake(core, record, DeleteInstanceWorkflow, &workflow) ||
+      TryMake(core, record, RestoreInstanceWorkflow, &workflow) ||
       TryMake(core, record, StartInstanceWorkflow, &workflow) ||
       TryMake(core, record, StopInstanceWorkflow, &workflow) ||
       TryMake(core, record, RebootInstanceWorkflow, &workflow) ||

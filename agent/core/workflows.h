@@ -14,6 +14,7 @@ namespace cvm::agent::core {
 
 Workflow CreateInstanceWorkflow(const Core& core, const v1::CreateInstanceRequest& request);
 Workflow DeleteInstanceWorkflow(const Core& core, const v1::DeleteInstanceRequest& request);
+Workflow RestoreInstanceWorkflow(const Core& core, const v1::RestoreInstanceRequest& request);
 Workflow StartInstanceWorkflow(const Core& core, const v1::StartInstanceRequest& request);
 Workflow StopInstanceWorkflow(const Core& core, const v1::StopInstanceRequest& request);
 Workflow RebootInstanceWorkflow(const Core& core, const v1::RebootInstanceRequest& request);

@@ -75,6 +75,12 @@ grpc::Status InstanceServiceImpl::DeleteInstance(grpc::ServerContext* context,
   return Answer(manager_.Delete(CallerOf(*context), *request), response);
 }
 
+grpc::Status InstanceServiceImpl::RestoreInstance(grpc::ServerContext* context,
+                                                  const v1::RestoreInstanceRequest* request,
+                                                  v1::Operation* response) {
+  return Answer(manager_.Restore(CallerOf(*context), *request), response);
+}
+
 grpc::Status InstanceServiceImpl::UpdateInstance(grpc::ServerContext* context,
                                                  const v1::UpdateInstanceRequest* request,
                                                  v1::Operation* response) {

@@ -36,6 +36,9 @@ class InstanceServiceImpl final : public InstanceServiceBase {
   grpc::Status DeleteInstance(grpc::ServerContext* context,
                               const v1::DeleteInstanceRequest* request,
                               v1::Operation* response) override;
+  grpc::Status RestoreInstance(grpc::ServerContext* context,
+                               const v1::RestoreInstanceRequest* request,
+                               v1::Operation* response) override;
   grpc::Status UpdateInstance(grpc::ServerContext* context,
                               const v1::UpdateInstanceRequest* request,
                               v1::Operation* response) override;
@@ -61,7 +64,6 @@ class InstanceServiceImpl final : public InstanceServiceBase {
   CVM_NOT_THERE_YET(ReinstallInstance, Operation)
   CVM_NOT_THERE_YET(EnterRescue, Operation)
   CVM_NOT_THERE_YET(ExitRescue, Operation)
-  CVM_NOT_THERE_YET(RestoreInstance, Operation)
   CVM_NOT_THERE_YET(AdoptInstance, Operation)
   CVM_NOT_THERE_YET(CloneInstance, Operation)
   CVM_NOT_THERE_YET(ResetPassword, Operation)

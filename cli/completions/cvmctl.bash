@@ -59,7 +59,7 @@ _cvmctl() {
       ;;
     --address | --timeout | --request-id | --name | --id | --vcpus | --memory | --disk | \
       --data-disk | --nic | --host-name | --tag | --description | --owner | --etag | \
-      --soft-timeout | --log | --duration | --sha256 | --default-user | --target | --limit)
+      --soft-timeout | --recycle | --clear | --log | --duration | --sha256 | --default-user | --target | --limit)
       return
       ;;
   esac
@@ -69,7 +69,7 @@ _cvmctl() {
     " ") arguments="image instance operation host completion" flags="--version" ;;
     "image ") arguments="import list get delete" ;;
     "instance ")
-      arguments="create list get update start stop reboot delete watch serial screenshot"
+      arguments="create list get update start stop reboot delete restore watch serial screenshot"
       ;;
     "operation ") arguments="list get wait watch cancel" ;;
     "host ") arguments="get" ;;
@@ -91,9 +91,9 @@ _cvmctl() {
       flags="--name --description --tag --owner --user-data --protect --unprotect --clear --etag
         $mutation"
       ;;
-    "instance start") flags="$mutation" ;;
+    "instance start" | "instance restore") flags="$mutation" ;;
     "instance stop" | "instance reboot") flags="--mode --soft-timeout $mutation" ;;
-    "instance delete") flags="--etag $mutation" ;;
+    "instance delete") flags="--etag --recycle $mutation" ;;
     "instance watch") flags="--json --duration" ;;
     "instance serial") flags="--log --take-over --read-only --duration" ;;
     "instance screenshot") flags="--file --force" ;;
@@ -103,7 +103,7 @@ _cvmctl() {
   case "$group $command" in
     "image get" | "image delete") arguments=$(_cvmctl_ids image "${where[@]}") ;;
     "instance get" | "instance update" | "instance start" | "instance stop" | \
-      "instance reboot" | "instance delete" | "instance serial" | "instance screenshot")
+      "instance reboot" | "instance delete" | "instance restore" | "instance serial" | "instance screenshot")
       arguments=$(_cvmctl_ids instance "${where[@]}")
       ;;
     "operation get" | "operation wait" | "operation watch" | "operation cancel")

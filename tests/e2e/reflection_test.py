@@ -204,6 +204,19 @@ def test_instances_are_watched(agent, api, tiny_image):
         assert missed[-1]["instance"]["id"] == INSTANCE
 
 
+def test_recycle(agent, api, tiny_image):
+    tiny.create(agent, tiny_image, INSTANCE)
+    target = {"instanceId": INSTANCE}
+    api.do("InstanceService/DeleteInstance", {**target, "recyclePeriod": "3600s"})
+    assert api.instance(INSTANCE)["state"] == "SHUTDOWN"
+    assert refused(api, "InstanceService/StartInstance", target) == "INVALID_INSTANCE_STATE"
+    api.do("InstanceService/RestoreInstance", target)
+    printed = len(agent.console(INSTANCE))
+    api.do("InstanceService/StartInstance", target)
+    agent.wait_console(INSTANCE, "TINY-READY", tiny.READY_TIMEOUT, after=printed)
+    tiny.delete(agent, INSTANCE)
+
+
 def test_update(node, agent, api, tiny_image):
     request = {"instanceId": INSTANCE, "spec": tiny.spec(tiny_image), "start": "START_NO"}
     api.do("InstanceService/CreateInstance", request)

@@ -52,6 +52,8 @@ class ActionPolicyTest : public ::testing::Test {
         return manager.Reboot(caller, For<v1::RebootInstanceRequest>(true)).status();
       case Operation::DELETE_INSTANCE:
         return manager.Delete(caller, For<v1::DeleteInstanceRequest>(true)).status();
+      case Operation::RESTORE_INSTANCE:
+        return manager.Restore(caller, For<v1::RestoreInstanceRequest>(true)).status();
       case Operation::UPDATE_INSTANCE: {
         auto request = For<v1::UpdateInstanceRequest>(true);
         request.mutable_update_mask()->add_paths("owner");

@@ -57,6 +57,7 @@ TEST(Config, ReadsEveryKey) {
     soft_stop_timeout = "16s"
     hypervisor_grace = "17s"
     retention = "18h"
+    recycle_period = "20h"
     workers = 19
     [[network]]
     id = "lan"
@@ -96,6 +97,7 @@ TEST(Config, ReadsEveryKey) {
   EXPECT_EQ(config->operations.soft_stop_timeout, absl::Seconds(16));
   EXPECT_EQ(config->operations.hypervisor_grace, absl::Seconds(17));
   EXPECT_EQ(config->operations.retention, absl::Hours(18));
+  EXPECT_EQ(config->operations.recycle_period, absl::Hours(20));
   EXPECT_EQ(config->operations.workers, 19);
   ASSERT_EQ(config->networks.size(), 2u);
   const NetworkConfig& lan = config->networks[0];

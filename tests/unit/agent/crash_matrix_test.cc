@@ -273,6 +273,49 @@ TEST_F(CrashMatrixTest, Delete) {
       12);
 }
 
+TEST_F(CrashMatrixTest, DeleteWithARecyclePeriod) {
+  ForEverySite(
+      [&] {
+        DeleteIfThere();
+        MakeRunning();
+      },
+      [&](const std::string& id) {
+        v1::DeleteInstanceRequest request;
+        request.set_request_id(id);
+        request.set_instance_id(kId);
+        *request.mutable_recycle_period() = ToProtoDuration(absl::Hours(1));
+        return agent_.instances().Delete(agent_.caller, request);
+      },
+      [&](const Operation& operation) {
+        EXPECT_EQ(operation.state(), Operation::SUCCESS);
+        ExpectPower(v1::SHUTDOWN, PowerState::kStopped);
+      },
+      5);
+}
+
+TEST_F(CrashMatrixTest, Restore) {
+  ForEverySite(
+      [&] {
+        DeleteIfThere();
+        MakeRunning();
+        v1::DeleteInstanceRequest request;
+        request.set_instance_id(kId);
+        *request.mutable_recycle_period() = ToProtoDuration(absl::Hours(1));
+        agent_.Run(agent_.instances().Delete(agent_.caller, request));
+      },
+      [&](const std::string& id) {
+        v1::RestoreInstanceRequest request;
+        request.set_request_id(id);
+        request.set_instance_id(kId);
+        return agent_.instances().Restore(agent_.caller, request);
+      },
+      [&](const Operation& operation) {
+        EXPECT_EQ(operation.state(), Operation::SUCCESS);
+        ExpectPower(v1::STOPPED, PowerState::kStopped);
+      },
+      2);
+}
+
 TEST_F(CrashMatrixTest, ImportImage) {
   ForEverySite(
       [&] {

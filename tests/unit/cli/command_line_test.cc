@@ -46,7 +46,7 @@ TEST(CommandLine, HasTheCommandsThatArePromised) {
         "instance stop",   "instance reboot",     "instance delete", "instance watch",
         "instance serial", "instance screenshot", "operation list",  "operation get",
         "operation wait",  "operation cancel",    "operation watch", "host get",
-        "completion",      "instance update"}) {
+        "completion",      "instance update",     "instance restore"}) {
     EXPECT_TRUE(commands.contains(path)) << path;
   }
 }
@@ -70,8 +70,9 @@ TEST(CommandLine, TheManPageHasEachFlagAndCommand) {
 TEST(CommandLine, EachMutatingCommandHasTheirFlags) {
   for (const auto& [path, flags] : CommandLine().LongFlags()) {
     static const std::set<std::string> kMutating = {
-        "image import",    "image delete",    "instance create",  "instance start", "instance stop",
-        "instance reboot", "instance delete", "operation cancel", "instance update"};
+        "image import",    "image delete",    "instance create", "instance start",
+        "instance stop",   "instance reboot", "instance delete", "operation cancel",
+        "instance update", "instance restore"};
     if (!kMutating.contains(path)) continue;
     EXPECT_THAT(flags, ::testing::IsSupersetOf({"--request-id", "--dry-run", "--wait"})) << path;
   }

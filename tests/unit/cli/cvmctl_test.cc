@@ -240,6 +240,25 @@ TEST_F(CvmctlTest, StopAndRebootSendModeAndTimeout) {
   EXPECT_EQ(Run({"instance", "reboot", kId, "--mode", "gently"}).exit_code, 2);
 }
 
+TEST_F(CvmctlTest, DeleteSendsTheRecyclePeriodOnlyWhenItIsGiven) {
+  std::vector<std::optional<int64_t>> seen;
+  script_.delete_instance = [&](const agent::v1::DeleteInstanceRequest& request) {
+    seen.push_back(request.has_recycle_period()
+                       ? std::optional<int64_t>(request.recycle_period().seconds())
+                       : std::nullopt);
+    return MakeOperation(Operation::DELETE_INSTANCE, request.instance_id(), Operation::OPERATING);
+  };
+  script_.restore_instance = [](const agent::v1::RestoreInstanceRequest& request) {
+    return MakeOperation(Operation::RESTORE_INSTANCE, request.instance_id(), Operation::OPERATING);
+  };
+  EXPECT_EQ(Run({"instance", "delete", kId}).exit_code, 0);
+  EXPECT_EQ(Run({"instance", "delete", kId, "--recycle", "0s"}).exit_code, 0);
+  EXPECT_EQ(Run({"instance", "delete", kId, "--recycle", "2h"}).exit_code, 0);
+  EXPECT_EQ(seen, (std::vector<std::optional<int64_t>>{std::nullopt, 0, 7200}));
+  EXPECT_EQ(Run({"instance", "delete", kId, "--recycle", "long"}).exit_code, 2);
+  EXPECT_EQ(Run({"instance", "restore", kId}).exit_code, 0);
+}
+
 TEST_F(CvmctlTest, UpdateNamesInItsMaskWhatIsGiven) {
   std::vector<std::string> paths;
   agent::v1::UpdateInstanceRequest seen;

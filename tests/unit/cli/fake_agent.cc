@@ -90,6 +90,10 @@ class Instances final : public InstanceService::Service {
                              ListInstancesResponse* response) override {
     return Reply(script_.list_instances, request, response);
   }
+  grpc::Status RestoreInstance(Context*, const RestoreInstanceRequest* request,
+                               Operation* response) override {
+    return Reply(script_.restore_instance, request, response);
+  }
   grpc::Status UpdateInstance(Context*, const UpdateInstanceRequest* request,
                               Operation* response) override {
     return Reply(script_.update_instance, request, response);
