@@ -160,6 +160,10 @@ class GrpcClient final : public Client {
       const agent::v1::RestoreInstanceRequest& request) override {
     return Unary(instances_, &InstanceService::Stub::RestoreInstance, request);
   }
+  absl::StatusOr<agent::v1::Operation> ResizeInstance(
+      const agent::v1::ResizeInstanceRequest& request) override {
+    return Unary(instances_, &InstanceService::Stub::ResizeInstance, request);
+  }
   absl::StatusOr<agent::v1::Operation> UpdateInstance(
       const agent::v1::UpdateInstanceRequest& request) override {
     return Unary(instances_, &InstanceService::Stub::UpdateInstance, request);

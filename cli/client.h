@@ -80,6 +80,8 @@ class Client {
       const agent::v1::ListInstancesRequest& request) = 0;
   virtual absl::StatusOr<agent::v1::Operation> RestoreInstance(
       const agent::v1::RestoreInstanceRequest& request) = 0;
+  virtual absl::StatusOr<agent::v1::Operation> ResizeInstance(
+      const agent::v1::ResizeInstanceRequest& request) = 0;
   virtual absl::StatusOr<agent::v1::Operation> UpdateInstance(
       const agent::v1::UpdateInstanceRequest& request) = 0;
   virtual absl::StatusOr<agent::v1::Operation> DeleteInstance(

@@ -115,6 +115,33 @@ void AddDown(Command group, const std::string& name, const std::string& help,
   });
 }
 
+void AddResize(Command group) {
+  struct Arguments : TargetArguments {
+    uint32_t vcpus = 0;
+    std::string memory;
+    bool force_stop = false;
+  };
+  const auto arguments = std::make_shared<Arguments>();
+  Command command = group.Sub("resize", "Change an instance's processors and memory");
+  command.Argument("INSTANCE", &arguments->id, "Its id (ins-...)");
+  command.Number("--vcpus", &arguments->vcpus, "Virtual processors (default: as they are)");
+  command.Text("--memory", &arguments->memory, "SIZE",
+               "Memory: MiB, or with K, M, G, T (default: as it is)");
+  command.Flag("--force-stop", &arguments->force_stop, "Cut the power of a running guest first");
+  AddMutationFlags(command, &arguments->flags);
+  command.Run([arguments](Session& session) {
+    agent::v1::ResizeInstanceRequest request;
+    request.set_vcpus(arguments->vcpus);
+    request.set_force_stop(arguments->force_stop);
+    if (!arguments->memory.empty()) {
+      const auto memory = ParseSize(arguments->memory, kMib);
+      if (!memory.ok()) return session.Fail(About("--memory", memory.status()));
+      request.set_memory_mib(*memory / kMib);
+    }
+    return Change(session, *arguments, request, &Client::ResizeInstance);
+  });
+}
+
 void AddDelete(Command group) {
   const auto arguments = std::make_shared<TargetArguments>();
   Command command = group.Sub("delete", "Delete an instance and its disks, running or not");
@@ -185,6 +212,7 @@ void AddInstanceCommands(Command root) {
                                           &Client::StopInstance);
   AddDown<agent::v1::RebootInstanceRequest>(group, "reboot", "Reboot a running instance",
                                             &Client::RebootInstance);
+  AddResize(group);
   AddDelete(group);
   AddPlain<agent::v1::RestoreInstanceRequest>(
       group, "restore", "Take an instance out of its recycle period", &Client::RestoreInstance);

@@ -29,6 +29,7 @@ const std::vector<Row>& Table() {
       {Operation::START_INSTANCE, {v1::STOPPED}},
       {Operation::STOP_INSTANCE, {v1::RUNNING, v1::PAUSED}},
       {Operation::REBOOT_INSTANCE, {v1::RUNNING}},
+      {Operation::RESIZE_INSTANCE, {v1::RUNNING, v1::PAUSED, v1::STOPPED}},
       {Operation::UPDATE_INSTANCE,
        {v1::RUNNING, v1::PAUSED, v1::STOPPED, v1::RESCUE, v1::SHUTDOWN, v1::LAUNCH_FAILED},
        false},
@@ -75,7 +76,8 @@ const std::vector<Operation::Action>& PolicyActions() {
   return *actions;
 }
 
-absl::Status CheckAction(const v1::Instance& instance, Operation::Action action) {
+absl::Status CheckAction(const v1::Instance& instance, Operation::Action action,
+                         std::string_view why_unknown) {
   const Row* row = Find(action);
   if (row == nullptr) {
     return Error(
@@ -94,10 +96,10 @@ absl::Status CheckAction(const v1::Instance& instance, Operation::Action action)
   const InstanceState state = instance.state();
   if (std::find(row->allowed.begin(), row->allowed.end(), state) == row->allowed.end()) {
     if (state == v1::UNKNOWN) {
-      return Error(
-          ErrorReason::ERROR_REASON_STATE_UNKNOWN,
-          fmt::format("libvirt cannot be asked about {}: try again when it is back", instance.id()),
-          metadata);
+      return Error(ErrorReason::ERROR_REASON_STATE_UNKNOWN,
+                   fmt::format("libvirt cannot be asked about {}: {}. Try again when it is back",
+                               instance.id(), why_unknown),
+                   metadata);
     }
     return Error(ErrorReason::ERROR_REASON_INVALID_INSTANCE_STATE,
                  fmt::format("{} is {}, it must be {}", instance.id(),
@@ -113,7 +115,8 @@ absl::Status CheckAction(const v1::Instance& instance, Operation::Action action)
   return absl::OkStatus();
 }
 
-std::vector<v1::DeniedAction> DeniedActions(const v1::Instance& instance) {
+std::vector<v1::DeniedAction> DeniedActions(const v1::Instance& instance,
+                                            std::string_view why_unknown) {
   std::vector<v1::DeniedAction> denied;
   const auto add = [&](Operation::Action action, std::string reason, std::string message) {
     v1::DeniedAction& entry = denied.emplace_back();
@@ -122,7 +125,7 @@ std::vector<v1::DeniedAction> DeniedActions(const v1::Instance& instance) {
     entry.set_message(std::move(message));
   };
   for (const Row& row : Table()) {
-    const absl::Status status = CheckAction(instance, row.action);
+    const absl::Status status = CheckAction(instance, row.action, why_unknown);
     if (!status.ok()) {
       add(row.action, ReasonName(ReasonOf(status)), std::string(status.message()));
     } else if (IsBusy(instance) &&

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -22,12 +23,14 @@ const std::vector<v1::Operation::Action>& PolicyActions();
 // OK when `action` may be asked for now. Of a busy instance only what does not depend on its state
 // is checked: whether it waits for its turn is the engine's to say. Errors: INVALID_INSTANCE_STATE
 // and STATE_UNKNOWN with metadata "instance_id" and "state", DOMAIN_NOT_FOUND,
-// TERMINATION_PROTECTED.
-absl::Status CheckAction(const v1::Instance& instance, v1::Operation::Action action);
+// TERMINATION_PROTECTED. `why_unknown` is told when libvirt cannot be asked.
+absl::Status CheckAction(const v1::Instance& instance, v1::Operation::Action action,
+                         std::string_view why_unknown);
 
 // Every action of the table that is refused now, and why; for a busy instance that is
 // OPERATION_IN_PROGRESS for all, but for the hard stop that may end a soft one.
-std::vector<v1::DeniedAction> DeniedActions(const v1::Instance& instance);
+std::vector<v1::DeniedAction> DeniedActions(const v1::Instance& instance,
+                                            std::string_view why_unknown);
 
 // The table as Markdown.
 std::string RenderActionTable();

@@ -25,17 +25,7 @@ absl::Status Insufficient(ErrorReason reason, std::string_view what, uint64_t as
 
 uint64_t Minus(uint64_t from, uint64_t what) { return from > what ? from - what : 0; }
 
-}  // namespace
-
-uint64_t DiskBytes(const v1::InstanceSpec& spec) {
-  uint64_t bytes = spec.system_disk().size_bytes();
-  for (const v1::DiskSpec& disk : spec.data_disks()) {
-    if (__builtin_add_overflow(bytes, disk.size_bytes(), &bytes)) return UINT64_MAX;
-  }
-  return bytes;
-}
-
-absl::StatusOr<v1::Host::Capacity> GetCapacity(const Core& core) {
+absl::StatusOr<v1::Host::Capacity> CapacityWithout(const Core& core, std::string_view left_out) {
   CVM_ASSIGN_OR_RETURN(const hypervisor::HostInfo host, core.hypervisor.GetHostInfo());
   CVM_ASSIGN_OR_RETURN(const DiskSpace disk, core.disk_space());
   const Config::Limits& limits = core.config.limits;
@@ -48,7 +38,7 @@ absl::StatusOr<v1::Host::Capacity> GetCapacity(const Core& core) {
   capacity.set_disk_reserved_bytes(static_cast<uint64_t>(limits.disk_reserve_mib) * kMib);
   capacity.set_disk_free_bytes(disk.free_bytes);
   for (const InstancePtr& instance : core.ledger.instances().All()) {
-    if (!HoldsResources(*instance)) continue;
+    if (!HoldsResources(*instance) || instance->id() == left_out) continue;
     const v1::InstanceSpec& spec = instance->spec();
     capacity.set_disk_allocated_bytes(capacity.disk_allocated_bytes() + DiskBytes(spec));
     // One that is meant to be off may still be on.
@@ -62,8 +52,22 @@ absl::StatusOr<v1::Host::Capacity> GetCapacity(const Core& core) {
   return capacity;
 }
 
+}  // namespace
+
+uint64_t DiskBytes(const v1::InstanceSpec& spec) {
+  uint64_t bytes = spec.system_disk().size_bytes();
+  for (const v1::DiskSpec& disk : spec.data_disks()) {
+    if (__builtin_add_overflow(bytes, disk.size_bytes(), &bytes)) return UINT64_MAX;
+  }
+  return bytes;
+}
+
+absl::StatusOr<v1::Host::Capacity> GetCapacity(const Core& core) {
+  return CapacityWithout(core, "");
+}
+
 absl::Status CheckCapacity(const Core& core, const Demand& demand) {
-  CVM_ASSIGN_OR_RETURN(const v1::Host::Capacity has, GetCapacity(core));
+  CVM_ASSIGN_OR_RETURN(const v1::Host::Capacity has, CapacityWithout(core, demand.instance_id));
   CVM_ASSIGN_OR_RETURN(const hypervisor::HostInfo host, core.hypervisor.GetHostInfo());
   // Overcommit is between guests: one guest alone gets no more vCPUs than the host has.
   const uint32_t one_guest = std::min(host.cpus, kMaxGuestVcpus);

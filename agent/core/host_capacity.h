@@ -17,6 +17,8 @@ struct Demand {
   uint64_t disk_bytes = 0;
   // False: only defined for now. It must fit the host, but not beside those that are on.
   bool starts = true;
+  // The instance that it replaces the share of; empty: a new one's.
+  std::string instance_id = {};
 };
 
 // The sum of all disks of a spec; the largest number when it would be larger.

@@ -194,7 +194,7 @@ absl::StatusOr<Operation> InstanceManager::Delete(const Caller& caller,
                           CVM_ASSIGN_OR_RETURN(const InstancePtr instance,
                                                Get(request.instance_id()));
                           CVM_RETURN_IF_ERROR(RequireEtag(request.etag(), instance->etag()));
-                          CVM_RETURN_IF_ERROR(CheckAction(*instance, Operation::DELETE_INSTANCE));
+                          CVM_RETURN_IF_ERROR(Check(*instance, Operation::DELETE_INSTANCE));
                           auto filled = std::make_unique<v1::DeleteInstanceRequest>(request);
                           if (!request.has_recycle_period()) {
                             *filled->mutable_recycle_period() =
@@ -218,7 +218,7 @@ absl::StatusOr<Operation> InstanceManager::Restore(const Caller& caller,
                         [&]() -> absl::StatusOr<Plan> {
                           CVM_ASSIGN_OR_RETURN(const InstancePtr instance,
                                                Get(request.instance_id()));
-                          CVM_RETURN_IF_ERROR(CheckAction(*instance, Operation::RESTORE_INSTANCE));
+                          CVM_RETURN_IF_ERROR(Check(*instance, Operation::RESTORE_INSTANCE));
                           Plan plan;
                           plan.action = Operation::RESTORE_INSTANCE;
                           plan.target_id = instance->id();
@@ -236,7 +236,7 @@ absl::StatusOr<Operation> InstanceManager::Update(const Caller& caller,
                           CVM_ASSIGN_OR_RETURN(const InstancePtr instance,
                                                Get(request.instance_id()));
                           CVM_RETURN_IF_ERROR(RequireEtag(request.etag(), instance->etag()));
-                          CVM_RETURN_IF_ERROR(CheckAction(*instance, Operation::UPDATE_INSTANCE));
+                          CVM_RETURN_IF_ERROR(Check(*instance, Operation::UPDATE_INSTANCE));
                           Plan plan;
                           plan.action = Operation::UPDATE_INSTANCE;
                           plan.target_id = instance->id();
@@ -247,13 +247,53 @@ absl::StatusOr<Operation> InstanceManager::Update(const Caller& caller,
                         });
 }
 
+absl::StatusOr<Operation> InstanceManager::Resize(const Caller& caller,
+                                                  const v1::ResizeInstanceRequest& request) {
+  return engine_.Submit(
+      caller, request, request.request_id(), request.validate_only(),
+      [&]() -> absl::StatusOr<Plan> {
+        CVM_RETURN_IF_ERROR(ValidateResize(request));
+        CVM_ASSIGN_OR_RETURN(const InstancePtr instance, Get(request.instance_id()));
+        CVM_RETURN_IF_ERROR(Check(*instance, Operation::RESIZE_INSTANCE));
+        Plan plan;
+        plan.action = Operation::RESIZE_INSTANCE;
+        plan.target_id = instance->id();
+        plan.target_was_busy = IsBusy(*instance);
+        auto filled = std::make_unique<v1::ResizeInstanceRequest>(request);
+        if (filled->vcpus() == 0) filled->set_vcpus(instance->spec().vcpus());
+        if (filled->memory_mib() == 0) filled->set_memory_mib(instance->spec().memory_mib());
+        const bool on = IsOn(instance->observed_power().state());
+        if (!plan.target_was_busy) {
+          if (request.online() && on) {
+            return Error(ErrorReason::ERROR_REASON_NOT_IMPLEMENTED,
+                         "a running guest cannot be resized in this version: say force_stop");
+          }
+          if (on && !request.force_stop()) {
+            return Error(ErrorReason::ERROR_REASON_INVALID_INSTANCE_STATE,
+                         fmt::format("{} is on: stop it first, or say force_stop", instance->id()),
+                         {{"instance_id", instance->id()},
+                          {"state", v1::InstanceState_Name(instance->state())}});
+          }
+          CVM_RETURN_IF_ERROR(
+              CheckCapacity(core_, {.vcpus = filled->vcpus(),
+                                    .memory_mib = filled->memory_mib(),
+                                    .disk_bytes = 0,
+                                    .starts = instance->wanted_power() == v1::WANTED_POWER_ON,
+                                    .instance_id = instance->id()}));
+        }
+        if (on) plan.notes[kWasOnNote] = "1";
+        plan.request = std::move(filled);
+        return plan;
+      });
+}
+
 absl::StatusOr<Operation> InstanceManager::Start(const Caller& caller,
                                                  const v1::StartInstanceRequest& request) {
   return engine_.Submit(
       caller, request, request.request_id(), request.validate_only(),
       [&]() -> absl::StatusOr<Plan> {
         CVM_ASSIGN_OR_RETURN(const InstancePtr instance, Get(request.instance_id()));
-        CVM_RETURN_IF_ERROR(CheckAction(*instance, Operation::START_INSTANCE));
+        CVM_RETURN_IF_ERROR(Check(*instance, Operation::START_INSTANCE));
         Plan plan;
         plan.action = Operation::START_INSTANCE;
         plan.target_id = instance->id();
@@ -283,7 +323,7 @@ absl::StatusOr<Operation> InstanceManager::Stop(const Caller& caller,
         CVM_RETURN_IF_ERROR(CheckEnums(request));
         CVM_RETURN_IF_ERROR(CheckTimeout(request.has_timeout(), request.timeout()));
         CVM_ASSIGN_OR_RETURN(const InstancePtr instance, Get(request.instance_id()));
-        CVM_RETURN_IF_ERROR(CheckAction(*instance, Operation::STOP_INSTANCE));
+        CVM_RETURN_IF_ERROR(Check(*instance, Operation::STOP_INSTANCE));
         auto filled = WithSoftDefaults(request, core_.config);
         Plan plan;
         plan.action = Operation::STOP_INSTANCE;
@@ -304,7 +344,7 @@ absl::StatusOr<Operation> InstanceManager::Reboot(const Caller& caller,
         CVM_RETURN_IF_ERROR(CheckEnums(request));
         CVM_RETURN_IF_ERROR(CheckTimeout(request.has_timeout(), request.timeout()));
         CVM_ASSIGN_OR_RETURN(const InstancePtr instance, Get(request.instance_id()));
-        CVM_RETURN_IF_ERROR(CheckAction(*instance, Operation::REBOOT_INSTANCE));
+        CVM_RETURN_IF_ERROR(Check(*instance, Operation::REBOOT_INSTANCE));
         auto filled = WithSoftDefaults(request, core_.config);
         Plan plan;
         plan.action = Operation::REBOOT_INSTANCE;
@@ -342,6 +382,14 @@ absl::StatusOr<InstancePage> InstanceManager::List(const v1::ListInstancesReques
   const PowerMonitor::Connection connection = core_.power.connection();
   page.observed_at = connection.connected ? core_.clock.Now() : connection.since;
   return page;
+}
+
+absl::Status InstanceManager::Check(const v1::Instance& instance, Operation::Action action) const {
+  return CheckAction(instance, action, core_.power.connection().message);
+}
+
+std::vector<v1::DeniedAction> InstanceManager::Denied(const v1::Instance& instance) const {
+  return DeniedActions(instance, core_.power.connection().message);
 }
 
 absl::StatusOr<InstancePtr> InstanceManager::RequireRunning(const std::string& id) const {

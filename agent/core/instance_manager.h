@@ -26,6 +26,8 @@ class InstanceManager {
                                         const v1::RestoreInstanceRequest& request);
   absl::StatusOr<v1::Operation> Update(const Caller& caller,
                                        const v1::UpdateInstanceRequest& request);
+  absl::StatusOr<v1::Operation> Resize(const Caller& caller,
+                                       const v1::ResizeInstanceRequest& request);
   absl::StatusOr<v1::Operation> Start(const Caller& caller,
                                       const v1::StartInstanceRequest& request);
   absl::StatusOr<v1::Operation> Stop(const Caller& caller, const v1::StopInstanceRequest& request);
@@ -34,6 +36,8 @@ class InstanceManager {
 
   // MALFORMED_ID, INSTANCE_NOT_FOUND.
   absl::StatusOr<InstancePtr> Get(const std::string& id) const;
+  // What would be refused now.
+  std::vector<v1::DeniedAction> Denied(const v1::Instance& instance) const;
   absl::StatusOr<InstancePage> List(const v1::ListInstancesRequest& request) const;
   absl::StatusOr<v1::Screenshot> GetScreenshot(const std::string& id) const;
   // The end of the console log, at most `bytes`. Empty when there is none yet.
@@ -43,6 +47,7 @@ class InstanceManager {
 
  private:
   absl::StatusOr<Plan> PlanCreate(v1::CreateInstanceRequest request) const;
+  absl::Status Check(const v1::Instance& instance, v1::Operation::Action action) const;
   absl::StatusOr<InstancePtr> RequireRunning(const std::string& id) const;
 
   const Core& core_;

@@ -6,6 +6,7 @@
 #include "agent/core/networks.h"
 #include "agent/core/power_monitor.h"
 #include "common/errors.h"
+#include "common/log.h"
 #include "common/status_macros.h"
 #include "fmt/format.h"
 
@@ -78,6 +79,35 @@ Step StartDomainStep(const Core& core, const std::string& instance_id, uint32_t 
         return instance == nullptr ? absl::OkStatus() : EnsureOff(core, *instance);
       },
   };
+}
+
+Step PowerOffForChangeStep(const Core& core, const std::string& instance_id, uint32_t percent) {
+  return {
+      .name = "cutting the power",
+      .percent = percent,
+      .should_run = [](StepContext& context) { return !context.Note(kWasOnNote).empty(); },
+      .run = [&core, instance_id](StepContext&) { return CutPower(core, instance_id); },
+      .undo = [&core, instance_id](StepContext& context) -> absl::Status {
+        const InstancePtr instance = core.ledger.instances().Find(instance_id);
+        if (instance == nullptr || context.Note(kWasOnNote).empty()) return absl::OkStatus();
+        const absl::Status started = core.hypervisor.StartDomain(instance->uuid());
+        if (started.ok() || ReasonOf(started) == ErrorReason::ERROR_REASON_HYPERVISOR_UNAVAILABLE) {
+          return started;
+        }
+        CVM_LOG_ERROR("{} was on and does not start again: {}", instance_id,
+                      std::string(started.message()));
+        return absl::OkStatus();
+      },
+  };
+}
+
+Step PowerOnAgainStep(const Core& core, const std::string& instance_id, uint32_t percent) {
+  Step step = StartDomainStep(core, instance_id, percent);
+  step.should_run = [](StepContext& context) { return !context.Note(kWasOnNote).empty(); };
+  step.undo = [undo = step.undo](StepContext& context) {
+    return context.Note(kWasOnNote).empty() ? absl::OkStatus() : undo(context);
+  };
+  return step;
 }
 
 absl::StatusOr<StepResult> CutPower(const Core& core, const std::string& instance_id) {

@@ -26,6 +26,13 @@ bool IsOn(v1::ObservedPower::State state);
 // Boots the domain and waits until it is seen to run. Undone by cutting the power.
 Step StartDomainStep(const Core& core, const std::string& instance_id, uint32_t percent);
 
+// The two ends of a change that needs the guest off: cuts the power of one that was on when the
+// operation was submitted (its record has kWasOnNote), and boots it again. Undone by booting it
+// again; a guest that does not come back then is left off, and its state says so.
+inline constexpr char kWasOnNote[] = "was-on";
+Step PowerOffForChangeStep(const Core& core, const std::string& instance_id, uint32_t percent);
+Step PowerOnAgainStep(const Core& core, const std::string& instance_id, uint32_t percent);
+
 // Cuts the power and waits until that is seen.
 absl::StatusOr<StepResult> CutPower(const Core& core, const std::string& instance_id);
 

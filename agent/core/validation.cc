@@ -289,6 +289,19 @@ absl::Status ValidateUpdate(const v1::UpdateInstanceRequest& request) {
   return CheckUserData(request.spec().user_data());
 }
 
+absl::Status ValidateResize(const v1::ResizeInstanceRequest& request) {
+  if (request.vcpus() == 0 && request.memory_mib() == 0) return MissingField("vcpus");
+  if (request.memory_mib() != 0 && request.memory_mib() < kMinMemoryMib) {
+    return OutOfRange("memory_mib", "at least 64");
+  }
+  if (request.online() && request.force_stop()) {
+    return Error(ErrorReason::ERROR_REASON_FIELDS_CONFLICT,
+                 "online and force_stop exclude each other: change the running guest, or stop it",
+                 {{"field", "force_stop"}});
+  }
+  return absl::OkStatus();
+}
+
 absl::Status ValidateForGuest(const v1::InstanceSpec& spec) {
   CVM_RETURN_IF_ERROR(CheckProperties("spec.properties", spec.properties()));
   const bool windows = spec.properties().os_family() == v1::OS_FAMILY_WINDOWS;

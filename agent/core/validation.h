@@ -27,6 +27,9 @@ absl::Status ValidateImport(const v1::ImportImageRequest& request);
 // USER_DATA_TOO_LARGE.
 absl::Status ValidateUpdate(const v1::UpdateInstanceRequest& request);
 
+// MISSING_FIELD (neither vCPUs nor memory), INVALID_FIELD.
+absl::Status ValidateResize(const v1::ResizeInstanceRequest& request);
+
 // What depends on the guest's system: host name and login. After the image's properties have been
 // filled in.
 absl::Status ValidateForGuest(const v1::InstanceSpec& spec);

@@ -28,6 +28,7 @@ absl::StatusOr<Workflow> MakeWorkflow(const Core& core, const store::OperationRe
       TryMake(core, record, StopInstanceWorkflow, &workflow) ||
       TryMake(core, record, RebootInstanceWorkflow, &workflow) ||
       TryMake(core, record, UpdateInstanceWorkflow, &workflow) ||
+      TryMake(core, record, ResizeInstanceWorkflow, &workflow) ||
       TryMake(core, record, ImportImageWorkflow, &workflow) ||
       TryMake(core, record, DeleteImageWorkflow, &workflow)) {
     return workflow;

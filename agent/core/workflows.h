@@ -19,6 +19,7 @@ Workflow StartInstanceWorkflow(const Core& core, const v1::StartInstanceRequest&
 Workflow StopInstanceWorkflow(const Core& core, const v1::StopInstanceRequest& request);
 Workflow RebootInstanceWorkflow(const Core& core, const v1::RebootInstanceRequest& request);
 Workflow UpdateInstanceWorkflow(const Core& core, const v1::UpdateInstanceRequest& request);
+Workflow ResizeInstanceWorkflow(const Core& core, const v1::ResizeInstanceRequest& request);
 Workflow ImportImageWorkflow(const Core& core, const v1::ImportImageRequest& request);
 Workflow DeleteImageWorkflow(const Core& core, const v1::DeleteImageRequest& request);
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/services/instance_service.h"
 
-#include "agent/core/action_policy.h"
 #include "agent/services/answer.h"
 #include "agent/services/caller.h"
 #include "agent/services/stream_serial.h"
@@ -45,7 +44,7 @@ grpc::Status InstanceServiceImpl::GetInstance(grpc::ServerContext*,
   const absl::StatusOr<core::InstancePtr> instance = manager_.Get(request->instance_id());
   if (instance.ok()) {
     *response = **instance;
-    for (v1::DeniedAction& denied : core::DeniedActions(**instance)) {
+    for (v1::DeniedAction& denied : manager_.Denied(**instance)) {
       *response->add_denied_actions() = std::move(denied);
     }
   }
@@ -79,6 +78,12 @@ grpc::Status InstanceServiceImpl::RestoreInstance(grpc::ServerContext* context,
                                                   const v1::RestoreInstanceRequest* request,
                                                   v1::Operation* response) {
   return Answer(manager_.Restore(CallerOf(*context), *request), response);
+}
+
+grpc::Status InstanceServiceImpl::ResizeInstance(grpc::ServerContext* context,
+                                                 const v1::ResizeInstanceRequest* request,
+                                                 v1::Operation* response) {
+  return Answer(manager_.Resize(CallerOf(*context), *request), response);
 }
 
 grpc::Status InstanceServiceImpl::UpdateInstance(grpc::ServerContext* context,

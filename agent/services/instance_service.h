@@ -39,6 +39,9 @@ class InstanceServiceImpl final : public InstanceServiceBase {
   grpc::Status RestoreInstance(grpc::ServerContext* context,
                                const v1::RestoreInstanceRequest* request,
                                v1::Operation* response) override;
+  grpc::Status ResizeInstance(grpc::ServerContext* context,
+                              const v1::ResizeInstanceRequest* request,
+                              v1::Operation* response) override;
   grpc::Status UpdateInstance(grpc::ServerContext* context,
                               const v1::UpdateInstanceRequest* request,
                               v1::Operation* response) override;
@@ -60,7 +63,6 @@ class InstanceServiceImpl final : public InstanceServiceBase {
   grpc::Status method(grpc::ServerContext*, const v1::method##Request*, v1::Response*) override { \
     return NotThereYet(#method);                                                                  \
   }
-  CVM_NOT_THERE_YET(ResizeInstance, Operation)
   CVM_NOT_THERE_YET(ReinstallInstance, Operation)
   CVM_NOT_THERE_YET(EnterRescue, Operation)
   CVM_NOT_THERE_YET(ExitRescue, Operation)

@@ -69,7 +69,7 @@ _cvmctl() {
     " ") arguments="image instance operation host completion" flags="--version" ;;
     "image ") arguments="import list get delete" ;;
     "instance ")
-      arguments="create list get update start stop reboot delete restore watch serial screenshot"
+      arguments="create list get update start stop reboot resize delete restore watch serial screenshot"
       ;;
     "operation ") arguments="list get wait watch cancel" ;;
     "host ") arguments="get" ;;
@@ -93,6 +93,7 @@ _cvmctl() {
       ;;
     "instance start" | "instance restore") flags="$mutation" ;;
     "instance stop" | "instance reboot") flags="--mode --soft-timeout $mutation" ;;
+    "instance resize") flags="--vcpus --memory --force-stop $mutation" ;;
     "instance delete") flags="--etag --recycle $mutation" ;;
     "instance watch") flags="--json --duration" ;;
     "instance serial") flags="--log --take-over --read-only --duration" ;;
@@ -103,7 +104,8 @@ _cvmctl() {
   case "$group $command" in
     "image get" | "image delete") arguments=$(_cvmctl_ids image "${where[@]}") ;;
     "instance get" | "instance update" | "instance start" | "instance stop" | \
-      "instance reboot" | "instance delete" | "instance restore" | "instance serial" | "instance screenshot")
+      "instance reboot" | "instance resize" | "instance delete" | "instance restore" | \
+      "instance serial" | "instance screenshot")
       arguments=$(_cvmctl_ids instance "${where[@]}")
       ;;
     "operation get" | "operation wait" | "operation watch" | "operation cancel")

@@ -217,6 +217,20 @@ def test_recycle(agent, api, tiny_image):
     tiny.delete(agent, INSTANCE)
 
 
+def test_resize(node, agent, api, tiny_image):
+    tiny.create(agent, tiny_image, INSTANCE)
+    resize = {"instanceId": INSTANCE, "vcpus": 2, "memoryMib": "192"}
+    assert refused(api, "InstanceService/ResizeInstance", resize) == "INVALID_INSTANCE_STATE"
+    printed = len(agent.console(INSTANCE))
+    api.do("InstanceService/ResizeInstance", {**resize, "forceStop": True})
+    agent.wait_console(INSTANCE, "TINY-READY", tiny.READY_TIMEOUT, after=printed)
+    info = node.virsh("dominfo", INSTANCE)
+    assert "running" in info
+    fields = dict(line.split(":", 1) for line in info.splitlines() if ":" in line)
+    assert (fields["CPU(s)"].strip(), fields["Max memory"].strip()) == ("2", f"{192 << 10} KiB")
+    tiny.delete(agent, INSTANCE)
+
+
 def test_update(node, agent, api, tiny_image):
     request = {"instanceId": INSTANCE, "spec": tiny.spec(tiny_image), "start": "START_NO"}
     api.do("InstanceService/CreateInstance", request)
@@ -240,7 +254,7 @@ def test_update(node, agent, api, tiny_image):
     tiny.delete(agent, INSTANCE)
 
 
-@pytest.mark.parametrize("call", ["ResizeInstance", "ResetPassword", "GetConsole"])
+@pytest.mark.parametrize("call", ["ReinstallInstance", "ResetPassword", "GetConsole"])
 def test_what_is_to_come_says_so(api, call):
     with pytest.raises(ApiError) as error:
         api.call(f"InstanceService/{call}", {"instanceId": INSTANCE})

@@ -52,6 +52,12 @@ class ActionPolicyTest : public ::testing::Test {
         return manager.Reboot(caller, For<v1::RebootInstanceRequest>(true)).status();
       case Operation::DELETE_INSTANCE:
         return manager.Delete(caller, For<v1::DeleteInstanceRequest>(true)).status();
+      case Operation::RESIZE_INSTANCE: {
+        auto request = For<v1::ResizeInstanceRequest>(true);
+        request.set_vcpus(1);
+        request.set_force_stop(true);
+        return manager.Resize(caller, request).status();
+      }
       case Operation::RESTORE_INSTANCE:
         return manager.Restore(caller, For<v1::RestoreInstanceRequest>(true)).status();
       case Operation::UPDATE_INSTANCE: {
@@ -84,7 +90,7 @@ class ActionPolicyTest : public ::testing::Test {
 
   std::map<Operation::Action, std::string> Denied() {
     std::map<Operation::Action, std::string> reasons;
-    for (const v1::DeniedAction& denied : DeniedActions(*agent_.Find(kId))) {
+    for (const v1::DeniedAction& denied : agent_.instances().Denied(*agent_.Find(kId))) {
       EXPECT_FALSE(denied.message().empty());
       reasons[denied.action()] = denied.reason();
     }
@@ -163,7 +169,7 @@ TEST(ActionTableTest, TheDocumentationShowsIt) {
 }
 
 TEST(ActionTableTest, AnActionThatItDoesNotKnowIsAnError) {
-  EXPECT_EQ(ReasonOf(CheckAction(v1::Instance(), Operation::IMPORT_IMAGE)),
+  EXPECT_EQ(ReasonOf(CheckAction(v1::Instance(), Operation::IMPORT_IMAGE, "")),
             ErrorReason::ERROR_REASON_INTERNAL);
   EXPECT_TRUE(AllowedStates(Operation::IMPORT_IMAGE).empty());
 }

@@ -250,6 +250,55 @@ TEST_F(CrashMatrixTest, Update) {
                3);
 }
 
+TEST_F(CrashMatrixTest, Resize) {
+  uint32_t vcpus = 1;
+  ForEverySite(
+      [&] {
+        MakeRunning();
+        vcpus = 3 - agent_.Find(kId)->spec().vcpus();
+      },
+      [&](const std::string& id) {
+        v1::ResizeInstanceRequest request;
+        request.set_request_id(id);
+        request.set_instance_id(kId);
+        request.set_vcpus(vcpus);
+        request.set_force_stop(true);
+        return agent_.instances().Resize(agent_.caller, request);
+      },
+      [&](const Operation& operation) {
+        EXPECT_EQ(operation.state(), Operation::SUCCESS);
+        ExpectPower(v1::RUNNING, PowerState::kRunning);
+        EXPECT_EQ(agent_.Find(kId)->spec().vcpus(), vcpus);
+        EXPECT_EQ(agent_.host->FindSpec(agent_.UuidOf(kId))->vcpus, vcpus);
+      },
+      8);
+}
+
+TEST_F(CrashMatrixTest, ResizeThatFailsAndIsUndone) {
+  ForEverySite(
+      [&] {
+        MakeRunning();
+        agent_.host->FailNext(FakeMethod::kStartDomain,
+                              Error(ErrorReason::ERROR_REASON_HYPERVISOR_ERROR, "no"));
+      },
+      [&](const std::string& id) {
+        v1::ResizeInstanceRequest request;
+        request.set_request_id(id);
+        request.set_instance_id(kId);
+        request.set_vcpus(2);
+        request.set_force_stop(true);
+        return agent_.instances().Resize(agent_.caller, request);
+      },
+      [&](const Operation& operation) {
+        EXPECT_EQ(operation.state(), Operation::FAILED);
+        agent_.Settle();
+        ExpectPower(v1::RUNNING, PowerState::kRunning);
+        EXPECT_EQ(agent_.Find(kId)->spec().vcpus(), 1u);
+        EXPECT_EQ(agent_.host->FindSpec(agent_.UuidOf(kId))->vcpus, 1u);
+      },
+      12);
+}
+
 TEST_F(CrashMatrixTest, Delete) {
   ForEverySite(
       [&] {

@@ -86,8 +86,7 @@ TEST_F(NetworksTest, FreesTheAddressesOfInstancesThatHoldNothing) {
   SetNetwork("10.0.0.5/32");
   EXPECT_EQ(Assign(), "10.0.0.5");
   v1::Instance failed = *others_[0];
-  failed.mutable_latest_operation()->set_action(v1::Operation::CREATE_INSTANCE);
-  failed.mutable_latest_operation()->set_state(v1::Operation::FAILED);
+  failed.set_lifecycle(v1::LIFECYCLE_LAUNCH_FAILED);
   others_ = {std::make_shared<v1::Instance>(failed)};
   EXPECT_EQ(Assign(), "10.0.0.5");
 }

@@ -248,8 +248,47 @@ TEST_F(StoreTest, RefusesASchemaThatIsTooNewAndLeavesItAlone) {
   const auto opened = Store::Open(path_);
   EXPECT_EQ(opened.status().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(std::string(opened.status().message()), HasSubstr("99"));
-  Meddle("PRAGMA user_version = 1");
+  Meddle("PRAGMA user_version = 2");
   EXPECT_TRUE(Store::Open(path_).ok());
+}
+
+TEST_F(StoreTest, BringsAnOlderSchemaUpToDateAfterABackup) {
+  StoreChange change;
+  change.put_instances = {MakeInstance("ins-1")};
+  ASSERT_TRUE(store_->Apply(change).ok());
+  store_ = nullptr;
+  // As the first version was.
+  Meddle("DROP TABLE operation_secrets; PRAGMA user_version = 1");
+  auto opened = Store::Open(path_);
+  ASSERT_TRUE(opened.ok()) << opened.status();
+  EXPECT_EQ((*opened)->LoadInstances()->size(), 1u);
+  EXPECT_TRUE((*opened)->LoadOperationSecrets("op-1")->empty());
+  EXPECT_TRUE(std::filesystem::exists(path_ + ".backup-1"));
+}
+
+TEST_F(StoreTest, KeepsTheSecretsOfAnOperationUntilItEnds) {
+  StoreChange change;
+  store::OperationRecord record = MakeOperation("op-1", "ins-1", 10, false);
+  record.set_had_secrets(true);
+  change.put_operations = {record};
+  change.put_operation_secrets = {"op-1", {.password_hash = "the-hash", .user_data = "the-data"}};
+  ASSERT_TRUE(store_->Apply(change).ok());
+  // A step that ends, for one.
+  change.put_operation_secrets.reset();
+  ASSERT_TRUE(store_->Apply(change).ok());
+  EXPECT_EQ(store_->LoadOperationSecrets("op-1")->password_hash, "the-hash");
+  EXPECT_EQ(store_->LoadOperationSecrets("op-1")->user_data, "the-data");
+
+  record = MakeOperation("op-1", "ins-1", 10, true);
+  record.set_had_secrets(true);
+  change.put_operations = {record};
+  ASSERT_TRUE(store_->Apply(change).ok());
+  EXPECT_TRUE(store_->LoadOperationSecrets("op-1")->empty());
+  for (const auto& entry : std::filesystem::directory_iterator(folder_.path())) {
+    const auto bytes = ReadFile(entry.path().string(), 1 << 24);
+    ASSERT_TRUE(bytes.ok());
+    EXPECT_EQ(bytes->find("the-hash"), std::string::npos) << entry.path();
+  }
 }
 
 TEST_F(StoreTest, MakesNoBackupOfANewStore) {

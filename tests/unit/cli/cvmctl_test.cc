@@ -259,6 +259,19 @@ TEST_F(CvmctlTest, DeleteSendsTheRecyclePeriodOnlyWhenItIsGiven) {
   EXPECT_EQ(Run({"instance", "restore", kId}).exit_code, 0);
 }
 
+TEST_F(CvmctlTest, ResizeSendsWhatIsGiven) {
+  agent::v1::ResizeInstanceRequest seen;
+  script_.resize_instance = [&](const agent::v1::ResizeInstanceRequest& request) {
+    seen = request;
+    return MakeOperation(Operation::RESIZE_INSTANCE, request.instance_id(), Operation::OPERATING);
+  };
+  EXPECT_EQ(Run({"instance", "resize", kId, "--memory", "2G", "--force-stop"}).exit_code, 0);
+  EXPECT_EQ(seen.vcpus(), 0u);
+  EXPECT_EQ(seen.memory_mib(), 2048u);
+  EXPECT_TRUE(seen.force_stop());
+  EXPECT_EQ(Run({"instance", "resize", kId, "--memory", "much"}).exit_code, 2);
+}
+
 TEST_F(CvmctlTest, UpdateNamesInItsMaskWhatIsGiven) {
   std::vector<std::string> paths;
   agent::v1::UpdateInstanceRequest seen;

@@ -94,6 +94,10 @@ class Instances final : public InstanceService::Service {
                                Operation* response) override {
     return Reply(script_.restore_instance, request, response);
   }
+  grpc::Status ResizeInstance(Context*, const ResizeInstanceRequest* request,
+                              Operation* response) override {
+    return Reply(script_.resize_instance, request, response);
+  }
   grpc::Status UpdateInstance(Context*, const UpdateInstanceRequest* request,
                               Operation* response) override {
     return Reply(script_.update_instance, request, response);

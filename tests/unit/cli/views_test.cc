@@ -99,7 +99,7 @@ TEST(InstanceView, ShowsWhatIsRefusedNow) {
     state: RUNNING
     denied_actions { action: START_INSTANCE reason: "INVALID_INSTANCE_STATE" message: "m" })pb");
   EXPECT_THAT(InstanceView(instance, {}),
-              ::testing::HasSubstr("Refused  START_INSTANCE (INVALID_INSTANCE_STATE)"));
+              ::testing::HasSubstr("Refused      START_INSTANCE (INVALID_INSTANCE_STATE)"));
 }
 
 TEST(InstanceView, SaysSinceWhenTheStateIsUnknown) {
