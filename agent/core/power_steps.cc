@@ -91,7 +91,11 @@ Step PowerOffForChangeStep(const Core& core, const std::string& instance_id, uin
         const InstancePtr instance = core.ledger.instances().Find(instance_id);
         if (instance == nullptr || context.Note(kWasOnNote).empty()) return absl::OkStatus();
         const absl::Status started = core.hypervisor.StartDomain(instance->uuid());
-        if (started.ok() || ReasonOf(started) == ErrorReason::ERROR_REASON_HYPERVISOR_UNAVAILABLE) {
+        // Only what another attempt would get as well is given up on.
+        const ErrorReason reason = ReasonOf(started);
+        if (started.ok() || (reason != ErrorReason::ERROR_REASON_HYPERVISOR_ERROR &&
+                             reason != ErrorReason::ERROR_REASON_INVALID_INSTANCE_STATE &&
+                             reason != ErrorReason::ERROR_REASON_DOMAIN_NOT_FOUND)) {
           return started;
         }
         CVM_LOG_ERROR("{} was on and does not start again: {}", instance_id,
