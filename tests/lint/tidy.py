@@ -81,7 +81,10 @@ def _check_one(file: pathlib.Path, entry: dict) -> str:
 
 
 def _fingerprint(entry: dict) -> str:
-    """Of all that the findings depend on: the command, the configuration, every file read."""
+    """Of all that the findings depend on: the command, the configuration, every file read.
+
+    The same in every clone, wherever it lies.
+    """
     command = shlex.split(entry["command"])
     # A compiler cache may stand in front of the compiler.
     first = next(i for i, word in enumerate(command) if word.startswith("-"))
@@ -96,7 +99,8 @@ def _fingerprint(entry: dict) -> str:
         check=True,
         text=True,
     )
-    digest = hashlib.sha256(f"{TIDY} {arguments}".encode())
+    words = [word.replace(str(env.ROOT), "ROOT") for word in [TIDY, *arguments]]
+    digest = hashlib.sha256("\0".join(words).encode())
     digest.update((env.ROOT / ".clang-tidy").read_bytes())
     for name in listing.stdout.replace("\\\n", " ").split()[1:]:
         path = pathlib.Path(entry["directory"], name)

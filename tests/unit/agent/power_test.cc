@@ -243,6 +243,21 @@ TEST_F(PowerTest, StartsAGuestThatWentOffByItselfOnAFullHost) {
   EXPECT_EQ(Run(SubmitStart()).state(), Operation::SUCCESS);
 }
 
+TEST_F(PowerTest, AnAnswerThatAnEventHasOvertakenIsNotBelieved) {
+  // Several states seen, so that a count of them does not begin anew unnoticed.
+  ASSERT_EQ(Run(SubmitStop(v1::STOP_MODE_HARD)).state(), Operation::SUCCESS);
+  agent_.host->SetHook([this](const hypervisor::FakeCall& call) {
+    if (call.method == FakeMethod::kGetDomain && call.done) {
+      EXPECT_TRUE(agent_.host->RemoveDomain(uuid_).ok());
+      agent_.Settle();
+    }
+    return absl::OkStatus();
+  });
+  EXPECT_TRUE(agent_.power().Refresh(agent_.core().hypervisor, uuid_).ok());
+  agent_.Settle();
+  EXPECT_EQ(agent_.Find(kId)->observed_power().state(), v1::ObservedPower::ABSENT);
+}
+
 TEST_F(PowerTest, IsUnknownWhileTheHypervisorCannotBeAsked) {
   const absl::Time lost = agent_.clock.Now();
   agent_.host->Disconnect("libvirtd is gone");
