@@ -65,6 +65,7 @@ def test_two_guests_share_an_image(agent, api, image):
 
 
 def test_uefi(agent, image):
-    """The firmware's variables are one more file that QEMU writes."""
-    tiny.create(agent, image, INSTANCE, properties={"firmware": "FIRMWARE_UEFI"})
+    """The firmware's variables are one more file that QEMU writes. GRUB needs room beside it."""
+    uefi = {"properties": {"firmware": "FIRMWARE_UEFI"}, "memoryMib": "512"}
+    tiny.create(agent, image, INSTANCE, **uefi)
     tiny.delete(agent, INSTANCE)
