@@ -53,6 +53,17 @@ absl::Status RequireEtag(const std::string& given, const std::string& present) {
                "it has changed since the etag was read: read it again", {{"field", "etag"}});
 }
 
+// What is the same in every plan for an instance that exists.
+Plan PlanFor(const v1::Instance& instance, Operation::Action action,
+             std::unique_ptr<google::protobuf::Message> request) {
+  Plan plan;
+  plan.action = action;
+  plan.target_id = instance.id();
+  plan.target_was_busy = IsBusy(instance);
+  plan.request = std::move(request);
+  return plan;
+}
+
 // The request with what a soft stop or reboot takes when the caller says nothing.
 template <class Request>
 std::unique_ptr<Request> WithSoftDefaults(const Request& request, const Config& config) {
@@ -185,174 +196,138 @@ absl::StatusOr<Plan> InstanceManager::PlanCreate(v1::CreateInstanceRequest reque
 
 absl::StatusOr<Operation> InstanceManager::Delete(const Caller& caller,
                                                   const v1::DeleteInstanceRequest& request) {
-  return engine_.Submit(caller, request, request.request_id(), request.validate_only(),
-                        [&]() -> absl::StatusOr<Plan> {
-                          const absl::Duration asked = FromProtoDuration(request.recycle_period());
-                          if (asked < absl::ZeroDuration() || asked > kMaxRecyclePeriod) {
-                            return InvalidField("recycle_period", "must be 0 to 365 days");
-                          }
-                          CVM_ASSIGN_OR_RETURN(const InstancePtr instance,
-                                               Get(request.instance_id()));
-                          CVM_RETURN_IF_ERROR(RequireEtag(request.etag(), instance->etag()));
-                          CVM_RETURN_IF_ERROR(Check(*instance, Operation::DELETE_INSTANCE));
-                          auto filled = std::make_unique<v1::DeleteInstanceRequest>(request);
-                          if (!request.has_recycle_period()) {
-                            *filled->mutable_recycle_period() =
-                                ToProtoDuration(core_.config.operations.recycle_period);
-                          }
-                          // Nothing is left to restore, or it has been restorable already.
-                          if (instance->lifecycle() != v1::LIFECYCLE_PRESENT)
-                            filled->clear_recycle_period();
-                          Plan plan;
-                          plan.action = Operation::DELETE_INSTANCE;
-                          plan.target_id = instance->id();
-                          plan.target_was_busy = IsBusy(*instance);
-                          plan.request = std::move(filled);
-                          return plan;
-                        });
+  const auto plan = [&]() -> absl::StatusOr<Plan> {
+    const absl::Duration asked = FromProtoDuration(request.recycle_period());
+    if (asked < absl::ZeroDuration() || asked > kMaxRecyclePeriod) {
+      return InvalidField("recycle_period", "must be 0 to 365 days");
+    }
+    CVM_ASSIGN_OR_RETURN(const InstancePtr instance, Get(request.instance_id()));
+    CVM_RETURN_IF_ERROR(RequireEtag(request.etag(), instance->etag()));
+    CVM_RETURN_IF_ERROR(Check(*instance, Operation::DELETE_INSTANCE));
+    auto filled = std::make_unique<v1::DeleteInstanceRequest>(request);
+    if (!request.has_recycle_period()) {
+      *filled->mutable_recycle_period() = ToProtoDuration(core_.config.operations.recycle_period);
+    }
+    // Nothing is left to restore, or it has been restorable already.
+    if (instance->lifecycle() != v1::LIFECYCLE_PRESENT) filled->clear_recycle_period();
+    return PlanFor(*instance, Operation::DELETE_INSTANCE, std::move(filled));
+  };
+  return engine_.Submit(caller, request, request.request_id(), request.validate_only(), plan);
 }
 
 absl::StatusOr<Operation> InstanceManager::Restore(const Caller& caller,
                                                    const v1::RestoreInstanceRequest& request) {
-  return engine_.Submit(caller, request, request.request_id(), request.validate_only(),
-                        [&]() -> absl::StatusOr<Plan> {
-                          CVM_ASSIGN_OR_RETURN(const InstancePtr instance,
-                                               Get(request.instance_id()));
-                          CVM_RETURN_IF_ERROR(Check(*instance, Operation::RESTORE_INSTANCE));
-                          Plan plan;
-                          plan.action = Operation::RESTORE_INSTANCE;
-                          plan.target_id = instance->id();
-                          plan.target_was_busy = IsBusy(*instance);
-                          plan.request = std::make_unique<v1::RestoreInstanceRequest>(request);
-                          return plan;
-                        });
+  const auto plan = [&]() -> absl::StatusOr<Plan> {
+    CVM_ASSIGN_OR_RETURN(const InstancePtr instance, Get(request.instance_id()));
+    CVM_RETURN_IF_ERROR(Check(*instance, Operation::RESTORE_INSTANCE));
+    return PlanFor(*instance, Operation::RESTORE_INSTANCE,
+                   std::make_unique<v1::RestoreInstanceRequest>(request));
+  };
+  return engine_.Submit(caller, request, request.request_id(), request.validate_only(), plan);
 }
 
 absl::StatusOr<Operation> InstanceManager::Update(const Caller& caller,
                                                   const v1::UpdateInstanceRequest& request) {
-  return engine_.Submit(caller, request, request.request_id(), request.validate_only(),
-                        [&]() -> absl::StatusOr<Plan> {
-                          CVM_RETURN_IF_ERROR(ValidateUpdate(request));
-                          CVM_ASSIGN_OR_RETURN(const InstancePtr instance,
-                                               Get(request.instance_id()));
-                          CVM_RETURN_IF_ERROR(RequireEtag(request.etag(), instance->etag()));
-                          CVM_RETURN_IF_ERROR(Check(*instance, Operation::UPDATE_INSTANCE));
-                          Plan plan;
-                          plan.action = Operation::UPDATE_INSTANCE;
-                          plan.target_id = instance->id();
-                          plan.target_was_busy = IsBusy(*instance);
-                          plan.secrets.user_data = request.spec().user_data();
-                          plan.request = std::make_unique<v1::UpdateInstanceRequest>(request);
-                          return plan;
-                        });
+  const auto plan = [&]() -> absl::StatusOr<Plan> {
+    CVM_RETURN_IF_ERROR(ValidateUpdate(request));
+    CVM_ASSIGN_OR_RETURN(const InstancePtr instance, Get(request.instance_id()));
+    CVM_RETURN_IF_ERROR(RequireEtag(request.etag(), instance->etag()));
+    CVM_RETURN_IF_ERROR(Check(*instance, Operation::UPDATE_INSTANCE));
+    Plan made = PlanFor(*instance, Operation::UPDATE_INSTANCE,
+                        std::make_unique<v1::UpdateInstanceRequest>(request));
+    made.secrets.user_data = request.spec().user_data();
+    return made;
+  };
+  return engine_.Submit(caller, request, request.request_id(), request.validate_only(), plan);
 }
 
 absl::StatusOr<Operation> InstanceManager::Resize(const Caller& caller,
                                                   const v1::ResizeInstanceRequest& request) {
-  return engine_.Submit(
-      caller, request, request.request_id(), request.validate_only(),
-      [&]() -> absl::StatusOr<Plan> {
-        CVM_RETURN_IF_ERROR(ValidateResize(request));
-        CVM_ASSIGN_OR_RETURN(const InstancePtr instance, Get(request.instance_id()));
-        CVM_RETURN_IF_ERROR(Check(*instance, Operation::RESIZE_INSTANCE));
-        Plan plan;
-        plan.action = Operation::RESIZE_INSTANCE;
-        plan.target_id = instance->id();
-        plan.target_was_busy = IsBusy(*instance);
-        auto filled = std::make_unique<v1::ResizeInstanceRequest>(request);
-        if (filled->vcpus() == 0) filled->set_vcpus(instance->spec().vcpus());
-        if (filled->memory_mib() == 0) filled->set_memory_mib(instance->spec().memory_mib());
-        const bool on = IsOn(instance->observed_power().state());
-        if (!plan.target_was_busy) {
-          if (request.online() && on) {
-            return Error(ErrorReason::ERROR_REASON_NOT_IMPLEMENTED,
-                         "a running guest cannot be resized in this version: say force_stop");
-          }
-          if (on && !request.force_stop()) {
-            return Error(ErrorReason::ERROR_REASON_INVALID_INSTANCE_STATE,
-                         fmt::format("{} is on: stop it first, or say force_stop", instance->id()),
-                         {{"instance_id", instance->id()},
-                          {"state", v1::InstanceState_Name(instance->state())}});
-          }
-          CVM_RETURN_IF_ERROR(
-              CheckCapacity(core_, {.vcpus = filled->vcpus(),
-                                    .memory_mib = filled->memory_mib(),
-                                    .disk_bytes = 0,
-                                    .starts = instance->wanted_power() == v1::WANTED_POWER_ON,
-                                    .instance_id = instance->id()}));
-        }
-        if (on) plan.notes[kWasOnNote] = "1";
-        plan.request = std::move(filled);
-        return plan;
-      });
+  const auto plan = [&]() -> absl::StatusOr<Plan> {
+    CVM_RETURN_IF_ERROR(ValidateResize(request));
+    CVM_ASSIGN_OR_RETURN(const InstancePtr instance, Get(request.instance_id()));
+    CVM_RETURN_IF_ERROR(Check(*instance, Operation::RESIZE_INSTANCE));
+    auto filled = std::make_unique<v1::ResizeInstanceRequest>(request);
+    if (filled->vcpus() == 0) filled->set_vcpus(instance->spec().vcpus());
+    if (filled->memory_mib() == 0) filled->set_memory_mib(instance->spec().memory_mib());
+    const bool on = IsOn(instance->observed_power().state());
+    // Of a busy instance the engine will not take the plan.
+    if (!IsBusy(*instance)) {
+      if (request.online() && on) {
+        return Error(ErrorReason::ERROR_REASON_NOT_IMPLEMENTED,
+                     "a running guest cannot be resized in this version: say force_stop");
+      }
+      if (on && !request.force_stop()) {
+        return Error(ErrorReason::ERROR_REASON_INVALID_INSTANCE_STATE,
+                     fmt::format("{} is on: stop it first, or say force_stop", instance->id()),
+                     {{"instance_id", instance->id()},
+                      {"state", v1::InstanceState_Name(instance->state())}});
+      }
+      CVM_RETURN_IF_ERROR(
+          CheckCapacity(core_, {.vcpus = filled->vcpus(),
+                                .memory_mib = filled->memory_mib(),
+                                .disk_bytes = 0,
+                                .starts = on || instance->wanted_power() == v1::WANTED_POWER_ON,
+                                .instance_id = instance->id()}));
+    }
+    Plan made = PlanFor(*instance, Operation::RESIZE_INSTANCE, std::move(filled));
+    if (on) made.notes[kWasOnNote] = "1";
+    return made;
+  };
+  return engine_.Submit(caller, request, request.request_id(), request.validate_only(), plan);
 }
 
 absl::StatusOr<Operation> InstanceManager::Start(const Caller& caller,
                                                  const v1::StartInstanceRequest& request) {
-  return engine_.Submit(
-      caller, request, request.request_id(), request.validate_only(),
-      [&]() -> absl::StatusOr<Plan> {
-        CVM_ASSIGN_OR_RETURN(const InstancePtr instance, Get(request.instance_id()));
-        CVM_RETURN_IF_ERROR(Check(*instance, Operation::START_INSTANCE));
-        Plan plan;
-        plan.action = Operation::START_INSTANCE;
-        plan.target_id = instance->id();
-        plan.request = std::make_unique<v1::StartInstanceRequest>(request);
-        // An operation under way is the better reason to refuse; the engine names it.
-        plan.target_was_busy = IsBusy(*instance);
-        if (plan.target_was_busy) return plan;
-        // One that went off by itself is still meant to be on, and counted.
-        if (instance->wanted_power() != v1::WANTED_POWER_ON) {
-          CVM_RETURN_IF_ERROR(CheckCapacity(core_, {.vcpus = instance->spec().vcpus(),
-                                                    .memory_mib = instance->spec().memory_mib(),
-                                                    .disk_bytes = 0,
-                                                    .starts = true}));
-        }
-        plan.change.UpdateInstance(instance->id(), [](v1::Instance& changed) {
-          changed.set_wanted_power(v1::WANTED_POWER_ON);
-        });
-        return plan;
-      });
+  const auto plan = [&]() -> absl::StatusOr<Plan> {
+    CVM_ASSIGN_OR_RETURN(const InstancePtr instance, Get(request.instance_id()));
+    CVM_RETURN_IF_ERROR(Check(*instance, Operation::START_INSTANCE));
+    Plan made = PlanFor(*instance, Operation::START_INSTANCE,
+                        std::make_unique<v1::StartInstanceRequest>(request));
+    // An operation under way is the better reason to refuse; the engine names it.
+    if (made.target_was_busy) return made;
+    // One that went off by itself is still meant to be on, and counted.
+    if (instance->wanted_power() != v1::WANTED_POWER_ON) {
+      CVM_RETURN_IF_ERROR(CheckCapacity(core_, {.vcpus = instance->spec().vcpus(),
+                                                .memory_mib = instance->spec().memory_mib(),
+                                                .disk_bytes = 0,
+                                                .starts = true}));
+    }
+    made.change.UpdateInstance(instance->id(), [](v1::Instance& changed) {
+      changed.set_wanted_power(v1::WANTED_POWER_ON);
+    });
+    return made;
+  };
+  return engine_.Submit(caller, request, request.request_id(), request.validate_only(), plan);
 }
 
 absl::StatusOr<Operation> InstanceManager::Stop(const Caller& caller,
                                                 const v1::StopInstanceRequest& request) {
-  return engine_.Submit(
-      caller, request, request.request_id(), request.validate_only(),
-      [&]() -> absl::StatusOr<Plan> {
-        CVM_RETURN_IF_ERROR(CheckEnums(request));
-        CVM_RETURN_IF_ERROR(CheckTimeout(request.has_timeout(), request.timeout()));
-        CVM_ASSIGN_OR_RETURN(const InstancePtr instance, Get(request.instance_id()));
-        CVM_RETURN_IF_ERROR(Check(*instance, Operation::STOP_INSTANCE));
-        auto filled = WithSoftDefaults(request, core_.config);
-        Plan plan;
-        plan.action = Operation::STOP_INSTANCE;
-        plan.target_id = instance->id();
-        plan.target_was_busy = IsBusy(*instance);
-        plan.overrides_soft_stop = filled->mode() == v1::STOP_MODE_HARD;
-        if (!plan.overrides_soft_stop) plan.notes[kSoftStopNote] = "1";
-        plan.request = std::move(filled);
-        return plan;
-      });
+  const auto plan = [&]() -> absl::StatusOr<Plan> {
+    CVM_RETURN_IF_ERROR(CheckEnums(request));
+    CVM_RETURN_IF_ERROR(CheckTimeout(request.has_timeout(), request.timeout()));
+    CVM_ASSIGN_OR_RETURN(const InstancePtr instance, Get(request.instance_id()));
+    CVM_RETURN_IF_ERROR(Check(*instance, Operation::STOP_INSTANCE));
+    auto filled = WithSoftDefaults(request, core_.config);
+    const bool hard = filled->mode() == v1::STOP_MODE_HARD;
+    Plan made = PlanFor(*instance, Operation::STOP_INSTANCE, std::move(filled));
+    made.overrides_soft_stop = hard;
+    if (!hard) made.notes[kSoftStopNote] = "1";
+    return made;
+  };
+  return engine_.Submit(caller, request, request.request_id(), request.validate_only(), plan);
 }
 
 absl::StatusOr<Operation> InstanceManager::Reboot(const Caller& caller,
                                                   const v1::RebootInstanceRequest& request) {
-  return engine_.Submit(
-      caller, request, request.request_id(), request.validate_only(),
-      [&]() -> absl::StatusOr<Plan> {
-        CVM_RETURN_IF_ERROR(CheckEnums(request));
-        CVM_RETURN_IF_ERROR(CheckTimeout(request.has_timeout(), request.timeout()));
-        CVM_ASSIGN_OR_RETURN(const InstancePtr instance, Get(request.instance_id()));
-        CVM_RETURN_IF_ERROR(Check(*instance, Operation::REBOOT_INSTANCE));
-        auto filled = WithSoftDefaults(request, core_.config);
-        Plan plan;
-        plan.action = Operation::REBOOT_INSTANCE;
-        plan.target_id = instance->id();
-        plan.target_was_busy = IsBusy(*instance);
-        plan.request = std::move(filled);
-        return plan;
-      });
+  const auto plan = [&]() -> absl::StatusOr<Plan> {
+    CVM_RETURN_IF_ERROR(CheckEnums(request));
+    CVM_RETURN_IF_ERROR(CheckTimeout(request.has_timeout(), request.timeout()));
+    CVM_ASSIGN_OR_RETURN(const InstancePtr instance, Get(request.instance_id()));
+    CVM_RETURN_IF_ERROR(Check(*instance, Operation::REBOOT_INSTANCE));
+    return PlanFor(*instance, Operation::REBOOT_INSTANCE, WithSoftDefaults(request, core_.config));
+  };
+  return engine_.Submit(caller, request, request.request_id(), request.validate_only(), plan);
 }
 
 absl::StatusOr<InstancePtr> InstanceManager::Get(const std::string& id) const {

@@ -63,7 +63,8 @@ class LibvirtConsole final : public ConsoleSession {
     const auto holder = std::make_shared<std::shared_ptr<Port>>(std::move(port_));
     const auto close = [holder] { holder->reset(); };
     const auto lane = lane_.lock();
-    if (lane == nullptr || !lane->Post([close](absl::StatusOr<virConnectPtr>) { close(); })) {
+    if (lane == nullptr ||
+        !lane->Post([close](const absl::StatusOr<virConnectPtr>&) { close(); })) {
       std::thread(close).detach();
     }
   }
