@@ -62,9 +62,7 @@ class CrashMatrixTest : public ::testing::Test {
 
   void DeleteIfThere() {
     if (agent_.Find(kId) == nullptr) return;
-    v1::DeleteInstanceRequest request;
-    request.set_instance_id(kId);
-    const Operation operation = agent_.Run(agent_.instances().Delete(agent_.caller, request));
+    const Operation operation = agent_.Run(Delete(""));
     ASSERT_EQ(operation.state(), Operation::SUCCESS) << operation.ShortDebugString();
     agent_.ExpectNothingLeftOver();
   }
@@ -103,6 +101,24 @@ class CrashMatrixTest : public ::testing::Test {
     request.set_mode(mode);
     *request.mutable_timeout() = ToProtoDuration(absl::Hours(1));
     return agent_.instances().Stop(agent_.caller, request);
+  }
+
+  absl::StatusOr<Operation> Delete(const std::string& request_id,
+                                   absl::Duration recycle_period = absl::ZeroDuration()) {
+    v1::DeleteInstanceRequest request;
+    request.set_request_id(request_id);
+    request.set_instance_id(kId);
+    *request.mutable_recycle_period() = ToProtoDuration(recycle_period);
+    return agent_.instances().Delete(agent_.caller, request);
+  }
+
+  absl::StatusOr<Operation> Resize(const std::string& request_id, uint32_t vcpus) {
+    v1::ResizeInstanceRequest request;
+    request.set_request_id(request_id);
+    request.set_instance_id(kId);
+    request.set_vcpus(vcpus);
+    request.set_force_stop(true);
+    return agent_.instances().Resize(agent_.caller, request);
   }
 
   void ExpectPower(v1::InstanceState state, PowerState domain) {
@@ -257,14 +273,7 @@ TEST_F(CrashMatrixTest, Resize) {
         MakeRunning();
         vcpus = 3 - agent_.Find(kId)->spec().vcpus();
       },
-      [&](const std::string& id) {
-        v1::ResizeInstanceRequest request;
-        request.set_request_id(id);
-        request.set_instance_id(kId);
-        request.set_vcpus(vcpus);
-        request.set_force_stop(true);
-        return agent_.instances().Resize(agent_.caller, request);
-      },
+      [&](const std::string& id) { return Resize(id, vcpus); },
       [&](const Operation& operation) {
         EXPECT_EQ(operation.state(), Operation::SUCCESS);
         ExpectPower(v1::RUNNING, PowerState::kRunning);
@@ -281,14 +290,7 @@ TEST_F(CrashMatrixTest, ResizeThatFailsAndIsUndone) {
         agent_.host->FailNext(FakeMethod::kStartDomain,
                               Error(ErrorReason::ERROR_REASON_HYPERVISOR_ERROR, "no"));
       },
-      [&](const std::string& id) {
-        v1::ResizeInstanceRequest request;
-        request.set_request_id(id);
-        request.set_instance_id(kId);
-        request.set_vcpus(2);
-        request.set_force_stop(true);
-        return agent_.instances().Resize(agent_.caller, request);
-      },
+      [&](const std::string& id) { return Resize(id, 2); },
       [&](const Operation& operation) {
         EXPECT_EQ(operation.state(), Operation::FAILED);
         agent_.Settle();
@@ -308,12 +310,7 @@ TEST_F(CrashMatrixTest, Delete) {
         }
         ASSERT_EQ(agent_.StateOf(kId), v1::RUNNING);
       },
-      [&](const std::string& id) {
-        v1::DeleteInstanceRequest request;
-        request.set_request_id(id);
-        request.set_instance_id(kId);
-        return agent_.instances().Delete(agent_.caller, request);
-      },
+      [&](const std::string& id) { return Delete(id); },
       [&](const Operation& operation) {
         EXPECT_EQ(operation.state(), Operation::SUCCESS);
         EXPECT_EQ(agent_.Find(kId), nullptr);
@@ -328,13 +325,7 @@ TEST_F(CrashMatrixTest, DeleteWithARecyclePeriod) {
         DeleteIfThere();
         MakeRunning();
       },
-      [&](const std::string& id) {
-        v1::DeleteInstanceRequest request;
-        request.set_request_id(id);
-        request.set_instance_id(kId);
-        *request.mutable_recycle_period() = ToProtoDuration(absl::Hours(1));
-        return agent_.instances().Delete(agent_.caller, request);
-      },
+      [&](const std::string& id) { return Delete(id, absl::Hours(1)); },
       [&](const Operation& operation) {
         EXPECT_EQ(operation.state(), Operation::SUCCESS);
         ExpectPower(v1::SHUTDOWN, PowerState::kStopped);
@@ -347,10 +338,7 @@ TEST_F(CrashMatrixTest, Restore) {
       [&] {
         DeleteIfThere();
         MakeRunning();
-        v1::DeleteInstanceRequest request;
-        request.set_instance_id(kId);
-        *request.mutable_recycle_period() = ToProtoDuration(absl::Hours(1));
-        agent_.Run(agent_.instances().Delete(agent_.caller, request));
+        agent_.Run(Delete("", absl::Hours(1)));
       },
       [&](const std::string& id) {
         v1::RestoreInstanceRequest request;
