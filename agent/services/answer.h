@@ -11,8 +11,9 @@ namespace cvm::agent::services {
 // Puts a manager's result into the response and turns its status into gRPC's.
 template <class T>
 grpc::Status Answer(absl::StatusOr<T> result, T* response) {
-  if (result.ok()) *response = *std::move(result);
-  return ToGrpc(result.status());
+  if (!result.ok()) return ToGrpc(result.status());
+  *response = *std::move(result);
+  return grpc::Status::OK;
 }
 
 }  // namespace cvm::agent::services

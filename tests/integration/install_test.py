@@ -69,10 +69,18 @@ def test_the_default_configuration_is_valid(installed):
     run(installed / "usr/sbin/cvm-agentd", "--check-config", "--config", config)
 
 
-def test_systemd_takes_the_unit(installed):
+def test_systemd_takes_the_unit(tmp_path):
     """Also its ExecStart: the program lies where the unit says."""
-    printed = run("systemd-analyze", "verify", f"--root={installed}", "cvm-agentd.service")
-    assert "cvm-agentd" not in printed
+    install(tmp_path)
+    # The units that it refers to.
+    system = "lib/systemd/system"
+    run("cp", "-r", "--no-clobber", f"/usr/{system}", tmp_path / "usr/lib/systemd")
+    verify = ["systemd-analyze", "verify", "--man=no", f"--root={tmp_path}", "cvm-agentd.service"]
+    assert run(*verify) == ""
+    # It says so when something is wrong.
+    (tmp_path / "usr/sbin/cvm-agentd").unlink()
+    with pytest.raises(AssertionError, match="cvm-agentd"):
+        run(*verify)
 
 
 def test_users_and_folders_are_made(installed):
