@@ -13,7 +13,7 @@
 
 #include "cli/session.h"
 
-namespace CLI {
+namespace CLI {  // NOLINT(readability-identifier-naming): the library's own
 class App;
 }
 
@@ -85,9 +85,9 @@ void AddHostCommands(Command root);
 void AddCompletionCommand(Command root);
 
 // Parts of `instance` that are large enough for files of their own.
-void AddInstanceCreate(Command instance);
-void AddInstanceUpdate(Command instance);
-void AddInstanceSerial(Command instance);
-void AddInstanceScreenshot(Command instance);
+void AddInstanceCreate(Command group);
+void AddInstanceUpdate(Command group);
+void AddInstanceSerial(Command group);
+void AddInstanceScreenshot(Command group);
 
 }  // namespace cvm::cli

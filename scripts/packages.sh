@@ -21,7 +21,7 @@ packages_image='dosfstools e2fsprogs fdisk gdisk mmdebstrap mount mtools openssh
 
 # shellcheck disable=SC2034
 packages_test="$packages_runtime $packages_image"'
-  clang-16 clang-format-16 clang-tidy-16 clang-tools-16 libclang-rt-16-dev lld-16
+  clang-16 clang-format-16 clang-tidy-16 clang-tools-16 libclang-rt-16-dev lld-16 llvm-16
   libgmock-dev libgtest-dev
   dnsmasq-base ebtables iptables
   genisoimage libxml2-utils user-mode-linux xorriso

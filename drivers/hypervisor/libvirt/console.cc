@@ -4,7 +4,9 @@
 #include <libvirt/virterror.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
+#include <map>
 #include <thread>
 #include <utility>
 
@@ -21,35 +23,73 @@ namespace {
 constexpr size_t kMaxWriteBytes = 16384;
 constexpr absl::Duration kWriteDeadline = absl::Seconds(10);
 
-void FreeReceiver(void* opaque) { delete static_cast<std::shared_ptr<ConsoleReceiver>*>(opaque); }
+// Receivers by the number that libvirt's callbacks get instead of a pointer. libvirt may call once
+// more while a callback is being removed, and does not always free what it was given.
+class Receivers {
+ public:
+  static Receivers& Instance() {
+    static auto* const receivers = new Receivers;
+    return *receivers;
+  }
+
+  void* Add(const std::shared_ptr<ConsoleReceiver>& receiver) {
+    MutexLock lock(mutex_);
+    receivers_[++last_] = receiver;
+    return reinterpret_cast<void*>(last_);  // NOLINT(performance-no-int-to-ptr): not a pointer
+  }
+
+  void Remove(void* handle) {
+    MutexLock lock(mutex_);
+    receivers_.erase(reinterpret_cast<uintptr_t>(handle));
+  }
+
+  std::shared_ptr<ConsoleReceiver> Find(void* handle) {
+    MutexLock lock(mutex_);
+    const auto it = receivers_.find(reinterpret_cast<uintptr_t>(handle));
+    return it == receivers_.end() ? nullptr : it->second.lock();
+  }
+
+ private:
+  Mutex mutex_;
+  uintptr_t last_ CVM_GUARDED_BY(mutex_) = 0;
+  std::map<uintptr_t, std::weak_ptr<ConsoleReceiver>> receivers_ CVM_GUARDED_BY(mutex_);
+};
 
 // A stream does not always tell that its connection is lost.
-void OnConnectionClose(virConnectPtr, int, void* opaque) {
-  const auto receiver = *static_cast<std::shared_ptr<ConsoleReceiver>*>(opaque);
-  receiver->Close(Unavailable("its daemon ended the connection"));
+void OnConnectionClose(virConnectPtr, int, void* handle) {
+  if (const auto receiver = Receivers::Instance().Find(handle)) {
+    receiver->Close(Unavailable("its daemon ended the connection"));
+  }
+}
+
+void OnEvent(virStreamPtr stream, int events, void* handle) {
+  if (const auto receiver = Receivers::Instance().Find(handle)) {
+    receiver->OnStreamEvent(stream, events);
+  }
 }
 
 // The stream and its connection, shared with calls under way.
 struct Port {
-  // Ends after the stream.
-  ConnectHandle connection;
-  StreamHandle stream;
-  bool has_close_callback = false;
-
+  explicit Port(const std::shared_ptr<ConsoleReceiver>& receiver)
+      : handle(Receivers::Instance().Add(receiver)) {}
+  Port(const Port&) = delete;
+  Port& operator=(const Port&) = delete;
   ~Port() {
-    if (has_close_callback) virConnectUnregisterCloseCallback(connection.get(), OnConnectionClose);
+    if (connection != nullptr) {
+      virConnectUnregisterCloseCallback(connection.get(), OnConnectionClose);
+    }
     if (stream != nullptr) {
       virStreamEventRemoveCallback(stream.get());
       virStreamAbort(stream.get());
     }
+    Receivers::Instance().Remove(handle);
   }
-};
 
-void OnEvent(virStreamPtr stream, int events, void* opaque) {
-  // Kept alive on its own: removing the callback may free what `opaque` points to.
-  const auto receiver = *static_cast<std::shared_ptr<ConsoleReceiver>*>(opaque);
-  receiver->OnStreamEvent(stream, events);
-}
+  void* const handle;
+  // Ends after the stream.
+  ConnectHandle connection;
+  StreamHandle stream;
+};
 
 class LibvirtConsole final : public ConsoleSession {
  public:
@@ -166,7 +206,7 @@ void ConsoleReceiver::Detach() {
 absl::StatusOr<std::unique_ptr<ConsoleSession>> OpenLibvirtConsole(
     const LibvirtOptions& options, const std::string& uuid, bool take_over,
     std::shared_ptr<ConsoleReceiver> receiver, const std::shared_ptr<CallLane>& lane) {
-  const auto port = std::make_shared<Port>();
+  const auto port = std::make_shared<Port>(receiver);
   CVM_ASSIGN_OR_RETURN(port->connection, OpenConnection(options));
   CVM_ASSIGN_OR_RETURN(const DomainHandle domain, FindDomain(port->connection.get(), uuid));
   StreamHandle stream(virStreamNew(port->connection.get(), VIR_STREAM_NONBLOCK));
@@ -183,21 +223,16 @@ absl::StatusOr<std::unique_ptr<ConsoleSession>> OpenLibvirtConsole(
     return LastLibvirtError("open the console");
   }
   port->stream = std::move(stream);
-  auto close_opaque = std::make_unique<std::shared_ptr<ConsoleReceiver>>(receiver);
-  if (virConnectRegisterCloseCallback(port->connection.get(), OnConnectionClose, close_opaque.get(),
-                                      FreeReceiver) < 0) {
+  if (virConnectRegisterCloseCallback(port->connection.get(), OnConnectionClose, port->handle,
+                                      nullptr) < 0) {
     return LastLibvirtError("watch the console's connection");
   }
-  static_cast<void>(close_opaque.release());  // to libvirt, which calls FreeReceiver
-  port->has_close_callback = true;
-  auto opaque = std::make_unique<std::shared_ptr<ConsoleReceiver>>(receiver);
   if (virStreamEventAddCallback(
           port->stream.get(),
           VIR_STREAM_EVENT_READABLE | VIR_STREAM_EVENT_ERROR | VIR_STREAM_EVENT_HANGUP, OnEvent,
-          opaque.get(), FreeReceiver) < 0) {
+          port->handle, nullptr) < 0) {
     return LastLibvirtError("watch the console");
   }
-  static_cast<void>(opaque.release());
   return std::make_unique<LibvirtConsole>(port, std::move(receiver), lane);
 }
 

@@ -56,7 +56,8 @@ FLAVOURS = {
 SANITIZER_ENVIRONMENT = {
     "ASAN_OPTIONS": "detect_stack_use_after_return=1:strict_string_checks=1",
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
-    "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1",
+    "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1:"
+    f"suppressions={env.ROOT / 'tests/harness/tsan.supp'}",
     "LSAN_OPTIONS": f"suppressions={env.ROOT / 'tests/harness/lsan.supp'}:print_suppressions=0",
 }
 
