@@ -12,6 +12,7 @@
 
 #include "common/log.h"
 #include "common/status_macros.h"
+#include "drivers/hypervisor/libvirt/callback_targets.h"
 #include "drivers/hypervisor/libvirt/domain_calls.h"
 #include "drivers/hypervisor/libvirt/libvirt_errors.h"
 #include "fmt/format.h"
@@ -48,14 +49,14 @@ struct ConnectionKeeper::State {
 
 namespace {
 
-// What libvirt's callbacks get.
+// What libvirt's callbacks act on.
 struct Context {
   std::shared_ptr<EventHub> hub;
   std::function<void(std::string)> lose;
   uint64_t generation = 0;
 };
 
-void FreeContext(void* opaque) { delete static_cast<Context*>(opaque); }
+using Contexts = CallbackTargets<Context>;
 
 const char* CloseReason(int reason) {
   switch (reason) {
@@ -70,20 +71,22 @@ const char* CloseReason(int reason) {
   }
 }
 
-void OnClose(virConnectPtr, int reason, void* opaque) {
-  static_cast<Context*>(opaque)->lose(CloseReason(reason));
+void OnClose(virConnectPtr, int reason, void* handle) {
+  if (const auto context = Contexts::Instance().Find(handle)) context->lose(CloseReason(reason));
 }
 
-int OnLifecycle(virConnectPtr, virDomainPtr domain, int event, int detail, void* opaque) {
-  const auto* context = static_cast<Context*>(opaque);
+int OnLifecycle(virConnectPtr, virDomainPtr domain, int event, int detail, void* handle) {
+  const auto context = Contexts::Instance().Find(handle);
+  if (context == nullptr) return 0;
   char uuid[VIR_UUID_STRING_BUFLEN] = {};
   virDomainGetUUIDString(domain, uuid);
   context->hub->Lifecycle(context->generation, uuid, virDomainGetName(domain), event, detail);
   return 0;
 }
 
-void OnReboot(virConnectPtr, virDomainPtr domain, void* opaque) {
-  const auto* context = static_cast<Context*>(opaque);
+void OnReboot(virConnectPtr, virDomainPtr domain, void* handle) {
+  const auto context = Contexts::Instance().Find(handle);
+  if (context == nullptr) return;
   char uuid[VIR_UUID_STRING_BUFLEN] = {};
   virDomainGetUUIDString(domain, uuid);
   context->hub->Rebooted(context->generation, uuid, virDomainGetName(domain));
@@ -92,47 +95,46 @@ void OnReboot(virConnectPtr, virDomainPtr domain, void* opaque) {
 // One connection with its registrations; taken down by the destructor.
 class Session {
  public:
-  explicit Session(ConnectHandle connection) : connection_(std::move(connection)) {}
-  Session(Session&&) = default;
+  Session(ConnectHandle connection, Context context)
+      : connection_(std::move(connection)),
+        context_(std::make_shared<Context>(std::move(context))),
+        handle_(Contexts::Instance().Add(context_)) {}
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
   ~Session() {
-    if (connection_ == nullptr) return;
     for (const int id : callbacks_) virConnectDomainEventDeregisterAny(connection_.get(), id);
-    if (close_context_ != nullptr) {
-      virConnectUnregisterCloseCallback(connection_.get(), OnClose);
-    }
+    if (has_close_callback_) virConnectUnregisterCloseCallback(connection_.get(), OnClose);
+    Contexts::Instance().Remove(handle_);
   }
 
-  absl::Status Register(const Context& context) {
-    virConnectPtr connection = connection_.get();
-    close_context_ = std::make_unique<Context>(context);
-    // Without a function that frees: a driver that loses no connection takes the context and
-    // forgets it. libvirt calls OnClose under the lock that unregistering takes.
-    if (virConnectRegisterCloseCallback(connection, OnClose, close_context_.get(), nullptr) < 0) {
-      close_context_.reset();
-      if (LastLibvirtCode() != VIR_ERR_NO_SUPPORT) return LastLibvirtError("watch its connection");
+  absl::Status Register() {
+    // A driver that loses no connection takes the callback and forgets it.
+    if (virConnectRegisterCloseCallback(connection_.get(), OnClose, handle_, nullptr) == 0) {
+      has_close_callback_ = true;
+    } else if (LastLibvirtCode() != VIR_ERR_NO_SUPPORT) {
+      return LastLibvirtError("watch its connection");
     }
-    CVM_RETURN_IF_ERROR(RegisterEvent(VIR_DOMAIN_EVENT_ID_LIFECYCLE,
-                                      VIR_DOMAIN_EVENT_CALLBACK(OnLifecycle), context));
-    return RegisterEvent(VIR_DOMAIN_EVENT_ID_REBOOT, VIR_DOMAIN_EVENT_CALLBACK(OnReboot), context);
+    CVM_RETURN_IF_ERROR(
+        RegisterEvent(VIR_DOMAIN_EVENT_ID_LIFECYCLE, VIR_DOMAIN_EVENT_CALLBACK(OnLifecycle)));
+    return RegisterEvent(VIR_DOMAIN_EVENT_ID_REBOOT, VIR_DOMAIN_EVENT_CALLBACK(OnReboot));
   }
 
   virConnectPtr get() const { return connection_.get(); }
 
  private:
-  absl::Status RegisterEvent(int id, virConnectDomainEventGenericCallback callback,
-                             const Context& context) {
-    auto owned = std::make_unique<Context>(context);
+  absl::Status RegisterEvent(int id, virConnectDomainEventGenericCallback callback) {
     const int registered = virConnectDomainEventRegisterAny(connection_.get(), nullptr, id,
-                                                            callback, owned.get(), FreeContext);
+                                                            callback, handle_, nullptr);
     if (registered < 0) return LastLibvirtError("send events");
-    static_cast<void>(owned.release());  // to libvirt, which calls FreeContext
     callbacks_.push_back(registered);
     return absl::OkStatus();
   }
 
-  ConnectHandle connection_;
+  const ConnectHandle connection_;
+  const std::shared_ptr<Context> context_;
+  void* const handle_;
   std::vector<int> callbacks_;
-  std::unique_ptr<Context> close_context_;
+  bool has_close_callback_ = false;
 };
 
 }  // namespace
@@ -196,7 +198,6 @@ void ConnectionKeeper::Run(const std::shared_ptr<State>& state) {
   // Runs one connection from its opening to its end; an error says why it could not be set up.
   const auto run_session = [&](uint64_t generation) -> absl::Status {
     CVM_ASSIGN_OR_RETURN(ConnectHandle connection, OpenConnection(options));
-    Session session(std::move(connection));
     state->hub->Begin(generation);
     Context context;
     context.hub = state->hub;
@@ -204,7 +205,8 @@ void ConnectionKeeper::Run(const std::shared_ptr<State>& state) {
     context.lose = [weak = std::weak_ptr<State>(state), generation](std::string reason) {
       if (const auto alive = weak.lock()) alive->Lose(generation, std::move(reason));
     };
-    CVM_RETURN_IF_ERROR(session.Register(context));
+    Session session(std::move(connection), std::move(context));
+    CVM_RETURN_IF_ERROR(session.Register());
     CVM_ASSIGN_OR_RETURN(HostInventory host, ReadHost(session.get()));
     CVM_ASSIGN_OR_RETURN(const std::vector<DomainStatus> domains, ListDomains(session.get()));
     CVM_LOG_INFO("connected to libvirt {} ({}, {} domains)", host.info.libvirt_version,

@@ -4,15 +4,14 @@
 #include <libvirt/virterror.h>
 
 #include <algorithm>
-#include <cstdint>
 #include <cstring>
-#include <map>
 #include <thread>
 #include <utility>
 
 #include "common/errors.h"
 #include "common/log.h"
 #include "common/status_macros.h"
+#include "drivers/hypervisor/libvirt/callback_targets.h"
 #include "drivers/hypervisor/libvirt/connection.h"
 #include "drivers/hypervisor/libvirt/domain_calls.h"
 #include "drivers/hypervisor/libvirt/libvirt_errors.h"
@@ -23,37 +22,7 @@ namespace {
 constexpr size_t kMaxWriteBytes = 16384;
 constexpr absl::Duration kWriteDeadline = absl::Seconds(10);
 
-// Receivers by the number that libvirt's callbacks get instead of a pointer. libvirt may call once
-// more while a callback is being removed, and does not always free what it was given.
-class Receivers {
- public:
-  static Receivers& Instance() {
-    static auto* const receivers = new Receivers;
-    return *receivers;
-  }
-
-  void* Add(const std::shared_ptr<ConsoleReceiver>& receiver) {
-    MutexLock lock(mutex_);
-    receivers_[++last_] = receiver;
-    return reinterpret_cast<void*>(last_);  // NOLINT(performance-no-int-to-ptr): not a pointer
-  }
-
-  void Remove(void* handle) {
-    MutexLock lock(mutex_);
-    receivers_.erase(reinterpret_cast<uintptr_t>(handle));
-  }
-
-  std::shared_ptr<ConsoleReceiver> Find(void* handle) {
-    MutexLock lock(mutex_);
-    const auto it = receivers_.find(reinterpret_cast<uintptr_t>(handle));
-    return it == receivers_.end() ? nullptr : it->second.lock();
-  }
-
- private:
-  Mutex mutex_;
-  uintptr_t last_ CVM_GUARDED_BY(mutex_) = 0;
-  std::map<uintptr_t, std::weak_ptr<ConsoleReceiver>> receivers_ CVM_GUARDED_BY(mutex_);
-};
+using Receivers = CallbackTargets<ConsoleReceiver>;
 
 // A stream does not always tell that its connection is lost.
 void OnConnectionClose(virConnectPtr, int, void* handle) {
