@@ -129,7 +129,7 @@ TEST_F(PowerTest, EndsASoftStopWhenTheGuestObeysLate) {
 
 TEST_F(PowerTest, LetsAHardStopOverrideAPendingSoftStop) {
   ASSERT_TRUE(agent_.host->IgnoreShutdown(uuid_, true).ok());
-  const auto soft = SubmitStop(v1::STOP_MODE_SOFT, absl::Minutes(10));
+  const auto soft = SubmitStop(v1::STOP_MODE_SOFT, absl::Hours(1));
   ASSERT_TRUE(soft.ok());
   WaitAsked(FakeMethod::kShutdownDomain, 1);
   EXPECT_EQ(ReasonOf(SubmitStop(v1::STOP_MODE_SOFT).status()),
@@ -288,7 +288,7 @@ TEST_F(PowerTest, IsUnknownWhileTheHypervisorCannotBeAsked) {
 
 TEST_F(PowerTest, GivesEachOutageOfTheHypervisorItsOwnGrace) {
   ASSERT_TRUE(agent_.host->IgnoreShutdown(uuid_, true).ok());
-  const auto submitted = SubmitStop(v1::STOP_MODE_SOFT, absl::Minutes(10));
+  const auto submitted = SubmitStop(v1::STOP_MODE_SOFT, absl::Hours(1));
   ASSERT_TRUE(submitted.ok());
   WaitAsked(FakeMethod::kShutdownDomain, 1);
   for (int outage = 0; outage < 2; ++outage) {
