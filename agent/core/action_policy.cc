@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_join.h"
+#include "agent/core/derive_state.h"
 #include "common/errors.h"
 #include "fmt/format.h"
 
@@ -55,8 +56,8 @@ std::string StateNames(const std::vector<InstanceState>& states) {
   });
 }
 
-bool IsBusy(const v1::Instance& instance) {
-  return instance.latest_operation().state() == Operation::OPERATING;
+bool Allows(const Row& row, InstanceState state) {
+  return std::find(row.allowed.begin(), row.allowed.end(), state) != row.allowed.end();
 }
 
 }  // namespace
@@ -94,7 +95,7 @@ absl::Status CheckAction(const v1::Instance& instance, Operation::Action action,
   }
   if (IsBusy(instance)) return absl::OkStatus();
   const InstanceState state = instance.state();
-  if (std::find(row->allowed.begin(), row->allowed.end(), state) == row->allowed.end()) {
+  if (!Allows(*row, state)) {
     if (state == v1::UNKNOWN) {
       return Error(ErrorReason::ERROR_REASON_STATE_UNKNOWN,
                    fmt::format("libvirt cannot be asked about {}: {}. Try again when it is back",
@@ -151,9 +152,7 @@ std::string RenderActionTable() {
   for (const Row& row : Table()) {
     out += fmt::format("| {} |", Operation::Action_Name(row.action));
     for (const InstanceState state : kColumns) {
-      const bool allowed =
-          std::find(row.allowed.begin(), row.allowed.end(), state) != row.allowed.end();
-      out += allowed ? " yes |" : " |";
+      out += Allows(row, state) ? " yes |" : " |";
     }
     out += "\n";
   }

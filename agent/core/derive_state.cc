@@ -50,6 +50,10 @@ InstanceState OfObservation(ObservedPower::State state) {
 
 }  // namespace
 
+bool IsBusy(const v1::Instance& instance) {
+  return instance.latest_operation().state() == Operation::OPERATING;
+}
+
 bool HoldsResources(const v1::Instance& instance) {
   return instance.lifecycle() == v1::LIFECYCLE_PRESENT ||
          instance.lifecycle() == v1::LIFECYCLE_RECYCLED;
@@ -64,7 +68,7 @@ bool HasDomain(const v1::Instance& instance) {
 
 InstanceState DeriveState(const v1::Instance& instance) {
   const Operation& operation = instance.latest_operation();
-  if (operation.state() == Operation::OPERATING) {
+  if (IsBusy(instance)) {
     const InstanceState state = OfOperation(operation.action());
     if (state != v1::INSTANCE_STATE_UNSPECIFIED) return state;
   }

@@ -8,6 +8,9 @@ namespace cvm::agent::core {
 // The one place where lifecycle, operation and observation become the word that people use.
 v1::InstanceState DeriveState(const v1::Instance& instance);
 
+// An operation on the instance is under way.
+bool IsBusy(const v1::Instance& instance);
+
 // The record holds disks, memory and addresses (false for one whose create failed or whose domain
 // has been removed).
 bool HoldsResources(const v1::Instance& instance);

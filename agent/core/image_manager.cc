@@ -3,7 +3,6 @@
 
 #include <algorithm>
 
-#include "agent/core/derive_state.h"
 #include "agent/core/paging.h"
 #include "agent/core/validation.h"
 #include "common/errors.h"
@@ -164,7 +163,8 @@ void ImageManager::FillCounts(v1::Image& image) const {
   uint32_t count = 0;
   for (const InstancePtr& instance : core_.ledger.instances().All()) {
     // One that is being deleted still has its disk, until its record is gone.
-    if (HoldsResources(*instance) && instance->spec().image_id() == image.id()) ++count;
+    const bool has_disk = instance->lifecycle() != v1::LIFECYCLE_LAUNCH_FAILED;
+    if (has_disk && instance->spec().image_id() == image.id()) ++count;
   }
   image.set_instance_count(count);
 }

@@ -36,10 +36,6 @@ void FillProperties(const v1::GuestProperties& image, v1::GuestProperties& prope
   properties = merged;
 }
 
-bool IsBusy(const v1::Instance& instance) {
-  return instance.latest_operation().state() == Operation::OPERATING;
-}
-
 absl::Status RequireConnected(const Core& core) {
   const PowerMonitor::Connection connection = core.power.connection();
   if (connection.connected) return absl::OkStatus();

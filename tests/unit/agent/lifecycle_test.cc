@@ -10,7 +10,6 @@
 namespace cvm::agent::core {
 namespace {
 
-using hypervisor::DomainSpec;
 using hypervisor::FakeMethod;
 using hypervisor::PowerState;
 using ::testing::AllOf;
@@ -172,6 +171,16 @@ TEST_F(LifecycleTest, DeletesAnInstanceWhoseDomainSomebodyRemoved) {
   EXPECT_EQ(agent_.Find("ins-00000001")->observed_power().state(), v1::ObservedPower::ABSENT);
   EXPECT_EQ(agent_.Run(SubmitDelete("ins-00000001")).state(), Operation::SUCCESS);
   agent_.ExpectNothingLeftOver();
+}
+
+TEST_F(LifecycleTest, AnInstanceThatIsBeingDeletedStillStandsOnItsImage) {
+  Create(agent_.CreateRequest("ins-00000001"));
+  LedgerChange change;
+  change.UpdateInstance("ins-00000001", [](v1::Instance& instance) {
+    instance.set_lifecycle(v1::LIFECYCLE_DELETED);  // undefined, and its disk not removed yet
+  });
+  ASSERT_TRUE(agent_.ledger().Commit(change).ok());
+  EXPECT_EQ(agent_.images().Get("img-base0000")->instance_count(), 1u);
 }
 
 TEST_F(LifecycleTest, KeepsAProtectedInstanceAndOneOfAnotherEtag) {
