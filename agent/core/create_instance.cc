@@ -2,19 +2,34 @@
 //
 // CreateInstance: disks, config drive, definition, start. The instance's record was written down
 // with the operation, with every id, MAC and address chosen.
+#include <algorithm>
 #include <filesystem>
 
 #include "agent/core/domain_builder.h"
+#include "agent/core/host_capacity.h"
 #include "agent/core/instance_files.h"
+#include "agent/core/networks.h"
+#include "agent/core/planning.h"
 #include "agent/core/power_steps.h"
+#include "agent/core/validation.h"
 #include "agent/core/workflows.h"
 #include "cloudinit/config_drive.h"
 #include "common/errors.h"
 #include "common/file.h"
 #include "common/status_macros.h"
+#include "fmt/format.h"
 
 namespace cvm::agent::core {
 namespace {
+
+constexpr uint64_t kGib = uint64_t{1} << 30;
+
+// What is not given comes from the image.
+void FillProperties(const v1::GuestProperties& image, v1::GuestProperties& properties) {
+  v1::GuestProperties merged = image;
+  merged.MergeFrom(properties);
+  properties = merged;
+}
 
 absl::StatusOr<StepResult> MakeDisks(const Core& core, const std::string& id,
                                      StepContext& context) {
@@ -66,6 +81,118 @@ absl::StatusOr<StepResult> Define(const Core& core, const std::string& id, StepC
 }
 
 }  // namespace
+
+absl::StatusOr<Plan> PlanCreateInstance(const Core& core, const v1::CreateInstanceRequest& asked) {
+  v1::CreateInstanceRequest request = asked;
+  CVM_RETURN_IF_ERROR(ValidateCreate(request));
+  CVM_RETURN_IF_ERROR(RequireConnected(core));
+  const InstanceTable& instances = core.ledger.instances();
+  const std::vector<InstancePtr> others = instances.All();
+  if (others.size() >= static_cast<size_t>(core.config.limits.max_instances)) {
+    return Error(ErrorReason::ERROR_REASON_TOO_MANY_INSTANCES,
+                 fmt::format("this host takes {} instances", core.config.limits.max_instances),
+                 {{"limit", std::to_string(core.config.limits.max_instances)}});
+  }
+  if (request.instance_id().empty()) {
+    do {
+      request.set_instance_id(MakeId(kInstancePrefix, core.random));
+    } while (instances.Find(request.instance_id()) != nullptr);
+  } else if (instances.Find(request.instance_id()) != nullptr) {
+    return Error(ErrorReason::ERROR_REASON_INSTANCE_EXISTS,
+                 fmt::format("there is an instance {} already", request.instance_id()),
+                 {{"instance_id", request.instance_id()}});
+  }
+  v1::InstanceSpec& spec = *request.mutable_spec();
+
+  const std::optional<v1::Image> image = core.ledger.images().Find(spec.image_id());
+  if (!image) {
+    return Error(ErrorReason::ERROR_REASON_IMAGE_NOT_FOUND,
+                 fmt::format("there is no image {} on this host", spec.image_id()),
+                 {{"field", "spec.image_id"}});
+  }
+  if (image->state() != v1::Image::READY) {
+    return Error(
+        ErrorReason::ERROR_REASON_IMAGE_NOT_READY,
+        fmt::format("image {} is {}", spec.image_id(), v1::Image::State_Name(image->state())),
+        {{"field", "spec.image_id"}});
+  }
+  FillProperties(image->properties(), *spec.mutable_properties());
+  if (spec.name().empty()) spec.set_name(request.instance_id());
+  if (spec.host_name().empty()) spec.set_host_name(request.instance_id());
+  CVM_RETURN_IF_ERROR(ValidateForGuest(spec));
+
+  // Disks.
+  v1::DiskSpec& system_disk = *spec.mutable_system_disk();
+  if (system_disk.size_bytes() == 0) {
+    system_disk.set_size_bytes(
+        std::max(image->virtual_size_bytes(),
+                 static_cast<uint64_t>(core.config.limits.default_system_disk_gib) * kGib));
+  } else if (system_disk.size_bytes() < image->virtual_size_bytes()) {
+    return Error(ErrorReason::ERROR_REASON_DISK_TOO_SMALL,
+                 fmt::format("the system disk has {} bytes, the image needs {}",
+                             system_disk.size_bytes(), image->virtual_size_bytes()),
+                 {{"field", "spec.system_disk.size_bytes"},
+                  {"limit", std::to_string(image->virtual_size_bytes())}});
+  }
+  const auto disk_taken = [&](const std::string& id) {
+    return std::any_of(others.begin(), others.end(), [&](const InstancePtr& other) {
+      if (other->spec().system_disk().id() == id) return true;
+      const auto& disks = other->spec().data_disks();
+      return std::any_of(disks.begin(), disks.end(),
+                         [&](const v1::DiskSpec& disk) { return disk.id() == id; });
+    });
+  };
+  std::vector<v1::DiskSpec*> disks = {&system_disk};
+  for (v1::DiskSpec& disk : *spec.mutable_data_disks()) disks.push_back(&disk);
+  for (v1::DiskSpec* disk : disks) {
+    if (disk->id().empty()) {
+      do {
+        disk->set_id(MakeId(kDiskPrefix, core.random));
+      } while (disk_taken(disk->id()));
+    } else if (disk_taken(disk->id())) {
+      return Error(ErrorReason::ERROR_REASON_DUPLICATE_ID,
+                   fmt::format("disk {} belongs to another instance", disk->id()),
+                   {{"field", "spec.disks"}});
+    }
+  }
+
+  CVM_RETURN_IF_ERROR(AssignNics(core.config, others, core.random, spec));
+  const bool start = request.start() != v1::CreateInstanceRequest::START_NO;
+  CVM_RETURN_IF_ERROR(CheckCapacity(core, {.vcpus = spec.vcpus(),
+                                           .memory_mib = spec.memory_mib(),
+                                           .disk_bytes = DiskBytes(spec),
+                                           .starts = start}));
+
+  v1::Instance instance;
+  instance.set_id(request.instance_id());
+  instance.set_uuid(MakeUuid(core.random));
+  instance.set_owner(request.owner());
+  instance.set_lifecycle(v1::LIFECYCLE_PRESENT);
+  instance.set_wanted_power(start ? v1::WANTED_POWER_ON : v1::WANTED_POWER_OFF);
+  instance.mutable_observed_power()->set_state(v1::ObservedPower::ABSENT);
+  instance.mutable_observed_power()->set_reason("not-defined-yet");
+  *instance.mutable_observed_power()->mutable_observed_at() = ToTimestamp(core.clock.Now());
+  *instance.mutable_create_time() = ToTimestamp(core.clock.Now());
+  instance.set_config_drive_generation(1);
+  InstanceSecrets secrets{.password_hash = spec.login().password_hash(),
+                          .user_data = spec.user_data()};
+  *instance.mutable_spec() = spec;
+  const absl::Status told =
+      cloudinit::ValidateGuestSettings(BuildGuestSettings(core.config, instance, secrets));
+  if (!told.ok()) return InvalidField("spec", std::string(told.message()));
+  instance.mutable_spec()->mutable_login()->clear_password_hash();
+  instance.mutable_spec()->clear_user_data();
+
+  Plan plan;
+  plan.action = v1::Operation::CREATE_INSTANCE;
+  plan.target_id = request.instance_id();
+  if (!secrets.password_hash.empty() || !secrets.user_data.empty()) {
+    plan.change.put_secrets.emplace_back(instance.id(), std::move(secrets));
+  }
+  plan.change.new_instances.push_back(std::move(instance));
+  plan.request = std::make_unique<v1::CreateInstanceRequest>(std::move(request));
+  return plan;
+}
 
 Workflow CreateInstanceWorkflow(const Core& core, const v1::CreateInstanceRequest& request) {
   const std::string& id = request.instance_id();

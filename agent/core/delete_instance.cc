@@ -5,11 +5,36 @@
 // no way back (whether it was done is not known when its answer is lost), and what remains is tried
 // until it works.
 #include "agent/core/instance_files.h"
+#include "agent/core/planning.h"
 #include "agent/core/power_steps.h"
 #include "agent/core/workflows.h"
+#include "common/errors.h"
 #include "common/status_macros.h"
 
 namespace cvm::agent::core {
+namespace {
+
+constexpr absl::Duration kMaxRecyclePeriod = absl::Hours(24 * 365);
+
+}  // namespace
+
+absl::StatusOr<Plan> PlanDeleteInstance(const Core& core,
+                                        const v1::DeleteInstanceRequest& request) {
+  const absl::Duration asked = FromProtoDuration(request.recycle_period());
+  if (asked < absl::ZeroDuration() || asked > kMaxRecyclePeriod) {
+    return InvalidField("recycle_period", "must be 0 to 365 days");
+  }
+  CVM_ASSIGN_OR_RETURN(const InstancePtr instance, FindInstance(core, request.instance_id()));
+  CVM_RETURN_IF_ERROR(RequireEtag(request.etag(), instance->etag()));
+  CVM_RETURN_IF_ERROR(CheckAction(core, *instance, v1::Operation::DELETE_INSTANCE));
+  auto filled = std::make_unique<v1::DeleteInstanceRequest>(request);
+  if (!request.has_recycle_period()) {
+    *filled->mutable_recycle_period() = ToProtoDuration(core.config.operations.recycle_period);
+  }
+  // Nothing is left to restore, or it has been restorable already.
+  if (instance->lifecycle() != v1::LIFECYCLE_PRESENT) filled->clear_recycle_period();
+  return PlanFor(*instance, v1::Operation::DELETE_INSTANCE, std::move(filled));
+}
 
 Workflow DeleteInstanceWorkflow(const Core& core, const v1::DeleteInstanceRequest& request) {
   const std::string& id = request.instance_id();

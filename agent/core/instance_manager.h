@@ -46,8 +46,9 @@ class InstanceManager {
       const std::string& id, bool take_over, hypervisor::ConsoleHandler handler) const;
 
  private:
-  absl::StatusOr<Plan> PlanCreate(v1::CreateInstanceRequest request) const;
-  absl::Status Check(const v1::Instance& instance, v1::Operation::Action action) const;
+  template <class Request>
+  absl::StatusOr<v1::Operation> Submit(const Caller& caller, const Request& request,
+                                       absl::StatusOr<Plan> (*plan)(const Core&, const Request&));
   absl::StatusOr<InstancePtr> RequireRunning(const std::string& id) const;
 
   const Core& core_;

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <charconv>
 
+#include "agent/core/planning.h"
 #include "agent/core/power_monitor.h"
 #include "agent/core/power_steps.h"
 #include "agent/core/soft_request.h"
+#include "agent/core/validation.h"
 #include "agent/core/workflows.h"
 #include "common/errors.h"
 #include "common/status_macros.h"
@@ -67,6 +69,15 @@ absl::StatusOr<StepResult> Reboot(const Core& core, const v1::RebootInstanceRequ
 }
 
 }  // namespace
+
+absl::StatusOr<Plan> PlanRebootInstance(const Core& core,
+                                        const v1::RebootInstanceRequest& request) {
+  CVM_RETURN_IF_ERROR(CheckEnums(request));
+  CVM_RETURN_IF_ERROR(CheckTimeout(request.has_timeout(), request.timeout()));
+  CVM_ASSIGN_OR_RETURN(const InstancePtr instance, FindInstance(core, request.instance_id()));
+  CVM_RETURN_IF_ERROR(CheckAction(core, *instance, v1::Operation::REBOOT_INSTANCE));
+  return PlanFor(*instance, v1::Operation::REBOOT_INSTANCE, WithSoftDefaults(request, core.config));
+}
 
 Workflow RebootInstanceWorkflow(const Core& core, const v1::RebootInstanceRequest& request) {
   Workflow workflow;

@@ -4,10 +4,16 @@
 // anew with other vCPUs and memory.
 #include <charconv>
 
+#include "agent/core/derive_state.h"
 #include "agent/core/domain_builder.h"
+#include "agent/core/host_capacity.h"
+#include "agent/core/planning.h"
 #include "agent/core/power_steps.h"
+#include "agent/core/validation.h"
 #include "agent/core/workflows.h"
+#include "common/errors.h"
 #include "common/status_macros.h"
+#include "fmt/format.h"
 
 namespace cvm::agent::core {
 namespace {
@@ -39,6 +45,39 @@ absl::Status Define(const Core& core, const std::string& id, uint32_t vcpus, uin
 }
 
 }  // namespace
+
+absl::StatusOr<Plan> PlanResizeInstance(const Core& core,
+                                        const v1::ResizeInstanceRequest& request) {
+  CVM_RETURN_IF_ERROR(ValidateResize(request));
+  CVM_ASSIGN_OR_RETURN(const InstancePtr instance, FindInstance(core, request.instance_id()));
+  CVM_RETURN_IF_ERROR(CheckAction(core, *instance, v1::Operation::RESIZE_INSTANCE));
+  auto filled = std::make_unique<v1::ResizeInstanceRequest>(request);
+  if (filled->vcpus() == 0) filled->set_vcpus(instance->spec().vcpus());
+  if (filled->memory_mib() == 0) filled->set_memory_mib(instance->spec().memory_mib());
+  const bool on = IsOn(instance->observed_power().state());
+  // Of a busy instance the engine will not take the plan.
+  if (!IsBusy(*instance)) {
+    if (request.online() && on) {
+      return Error(ErrorReason::ERROR_REASON_NOT_IMPLEMENTED,
+                   "a running guest cannot be resized in this version: say force_stop");
+    }
+    if (on && !request.force_stop()) {
+      return Error(
+          ErrorReason::ERROR_REASON_INVALID_INSTANCE_STATE,
+          fmt::format("{} is on: stop it first, or say force_stop", instance->id()),
+          {{"instance_id", instance->id()}, {"state", v1::InstanceState_Name(instance->state())}});
+    }
+    CVM_RETURN_IF_ERROR(
+        CheckCapacity(core, {.vcpus = filled->vcpus(),
+                             .memory_mib = filled->memory_mib(),
+                             .disk_bytes = 0,
+                             .starts = on || instance->wanted_power() == v1::WANTED_POWER_ON,
+                             .instance_id = instance->id()}));
+  }
+  Plan made = PlanFor(*instance, v1::Operation::RESIZE_INSTANCE, std::move(filled));
+  if (on) made.notes[kWasOnNote] = "1";
+  return made;
+}
 
 Workflow ResizeInstanceWorkflow(const Core& core, const v1::ResizeInstanceRequest& request) {
   const std::string& id = request.instance_id();

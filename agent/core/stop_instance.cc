@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "agent/core/planning.h"
 #include "agent/core/power_monitor.h"
 #include "agent/core/power_steps.h"
 #include "agent/core/soft_request.h"
+#include "agent/core/validation.h"
 #include "agent/core/workflows.h"
 #include "common/errors.h"
 #include "common/status_macros.h"
@@ -36,6 +38,19 @@ absl::StatusOr<StepResult> Stop(const Core& core, const v1::StopInstanceRequest&
 }
 
 }  // namespace
+
+absl::StatusOr<Plan> PlanStopInstance(const Core& core, const v1::StopInstanceRequest& request) {
+  CVM_RETURN_IF_ERROR(CheckEnums(request));
+  CVM_RETURN_IF_ERROR(CheckTimeout(request.has_timeout(), request.timeout()));
+  CVM_ASSIGN_OR_RETURN(const InstancePtr instance, FindInstance(core, request.instance_id()));
+  CVM_RETURN_IF_ERROR(CheckAction(core, *instance, v1::Operation::STOP_INSTANCE));
+  auto filled = WithSoftDefaults(request, core.config);
+  const bool hard = filled->mode() == v1::STOP_MODE_HARD;
+  Plan made = PlanFor(*instance, v1::Operation::STOP_INSTANCE, std::move(filled));
+  made.overrides_soft_stop = hard;
+  if (!hard) made.notes[kSoftStopNote] = "1";
+  return made;
+}
 
 Workflow StopInstanceWorkflow(const Core& core, const v1::StopInstanceRequest& request) {
   Workflow workflow;

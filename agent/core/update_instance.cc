@@ -6,7 +6,9 @@
 
 #include "agent/core/derive_state.h"
 #include "agent/core/domain_builder.h"
+#include "agent/core/planning.h"
 #include "agent/core/power_steps.h"
+#include "agent/core/validation.h"
 #include "agent/core/workflows.h"
 #include "common/status_macros.h"
 
@@ -36,6 +38,18 @@ bool Names(const v1::UpdateInstanceRequest& request, std::string_view path) {
 }
 
 }  // namespace
+
+absl::StatusOr<Plan> PlanUpdateInstance(const Core& core,
+                                        const v1::UpdateInstanceRequest& request) {
+  CVM_RETURN_IF_ERROR(ValidateUpdate(request));
+  CVM_ASSIGN_OR_RETURN(const InstancePtr instance, FindInstance(core, request.instance_id()));
+  CVM_RETURN_IF_ERROR(RequireEtag(request.etag(), instance->etag()));
+  CVM_RETURN_IF_ERROR(CheckAction(core, *instance, v1::Operation::UPDATE_INSTANCE));
+  Plan made = PlanFor(*instance, v1::Operation::UPDATE_INSTANCE,
+                      std::make_unique<v1::UpdateInstanceRequest>(request));
+  made.secrets.user_data = request.spec().user_data();
+  return made;
+}
 
 Workflow UpdateInstanceWorkflow(const Core& core, const v1::UpdateInstanceRequest& request) {
   const std::string& id = request.instance_id();

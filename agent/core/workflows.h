@@ -1,24 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Every workflow, one file each: <action>.cc. A workflow is made from its record alone, so that the
-// same steps are there after a restart of the agent.
+// Every action, one file each: <action>.cc with its plan (the check of a request against the state
+// of the host, and everything that the agent chooses) and its workflow. A workflow is made from its
+// record alone, so that the same steps are there after a restart of the agent. The error reasons of
+// a plan are in the protos.
 #pragma once
 
 #include "absl/status/statusor.h"
 #include "agent/core/core.h"
+#include "agent/core/plan.h"
 #include "agent/core/workflow.h"
 #include "cvm/agent/v1/image_service.pb.h"
 #include "cvm/agent/v1/instance_service.pb.h"
 
 namespace cvm::agent::core {
 
+absl::StatusOr<Plan> PlanCreateInstance(const Core& core, const v1::CreateInstanceRequest& request);
 Workflow CreateInstanceWorkflow(const Core& core, const v1::CreateInstanceRequest& request);
+absl::StatusOr<Plan> PlanDeleteInstance(const Core& core, const v1::DeleteInstanceRequest& request);
 Workflow DeleteInstanceWorkflow(const Core& core, const v1::DeleteInstanceRequest& request);
+absl::StatusOr<Plan> PlanRestoreInstance(const Core& core,
+                                         const v1::RestoreInstanceRequest& request);
 Workflow RestoreInstanceWorkflow(const Core& core, const v1::RestoreInstanceRequest& request);
+absl::StatusOr<Plan> PlanStartInstance(const Core& core, const v1::StartInstanceRequest& request);
 Workflow StartInstanceWorkflow(const Core& core, const v1::StartInstanceRequest& request);
+absl::StatusOr<Plan> PlanStopInstance(const Core& core, const v1::StopInstanceRequest& request);
 Workflow StopInstanceWorkflow(const Core& core, const v1::StopInstanceRequest& request);
+absl::StatusOr<Plan> PlanRebootInstance(const Core& core, const v1::RebootInstanceRequest& request);
 Workflow RebootInstanceWorkflow(const Core& core, const v1::RebootInstanceRequest& request);
+absl::StatusOr<Plan> PlanUpdateInstance(const Core& core, const v1::UpdateInstanceRequest& request);
 Workflow UpdateInstanceWorkflow(const Core& core, const v1::UpdateInstanceRequest& request);
+absl::StatusOr<Plan> PlanResizeInstance(const Core& core, const v1::ResizeInstanceRequest& request);
 Workflow ResizeInstanceWorkflow(const Core& core, const v1::ResizeInstanceRequest& request);
 Workflow ImportImageWorkflow(const Core& core, const v1::ImportImageRequest& request);
 Workflow DeleteImageWorkflow(const Core& core, const v1::DeleteImageRequest& request);
