@@ -2,6 +2,7 @@
 """The runner counts what really ran, and no way of not running counts as passing."""
 
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -194,3 +195,15 @@ def test_pytest_reports_are_read(tmp_path):
 def test_closing_line():
     cases = [Case("a", Outcome.PASSED), Case("b", Outcome.SKIPPED), Case("c", Outcome.PASSED)]
     assert results.closing_line(cases) == "2 passed, 0 failed, 1 skipped"
+
+
+@pytest.mark.parametrize("flavour", sorted(steps.FLAVOURS))
+def test_a_tree_depends_on_nothing_that_it_was_used_for_before(flavour):
+    """quickstart configures build/release without tests; the cached option must not stay."""
+    text = (env.ROOT / "CMakeLists.txt").read_text()
+    options = re.findall(r"^option\((\w+)|^set\((CVM_\w+) .* CACHE", text, re.MULTILINE)
+    names = [option or cached for option, cached in options]
+    assert len(names) >= 5
+    given = [word.split("=")[0] for word in steps.FLAVOURS[flavour]]
+    for name in [*names, "CMAKE_BUILD_TYPE"]:
+        assert f"-D{name}" in given, f"{flavour} leaves {name} to the cache"

@@ -20,37 +20,44 @@ from tests.harness.runner.results import Case, Outcome, read_report
 
 CLANG = ["-DCMAKE_C_COMPILER=clang-16", "-DCMAKE_CXX_COMPILER=clang++-16"]
 
-# How each build tree is configured. Sanitized trees leave gRPC out: it is not instrumented.
 # Debug information enough for a stack with lines; more costs a third of the compile time.
 LEAN = ["-DCMAKE_CXX_FLAGS_DEBUG=-O1 -gline-tables-only"]
+
+
+def _options(*, grpc: bool, hooks: bool, bench_only: bool = False, sanitize: str = "") -> List[str]:
+    """Every option of CMakeLists.txt, so that none is left from another use of the tree."""
+    switches = {
+        "CVM_WITH_GRPC": grpc,
+        "CVM_TEST_HOOKS": hooks,
+        "CVM_BUILD_TESTS": True,
+        "CVM_BENCH_ONLY": bench_only,
+    }
+    return [
+        *[f"-D{name}={'ON' if value else 'OFF'}" for name, value in switches.items()],
+        f"-DCVM_SANITIZE={sanitize}",
+    ]
+
+
+def _sanitized(sanitizers: str) -> List[str]:
+    # Without gRPC: it is not instrumented.
+    options = _options(grpc=False, hooks=True, sanitize=sanitizers)
+    return [*CLANG, "-DCMAKE_BUILD_TYPE=Debug", *LEAN, *options]
+
+
+# How each build tree is configured.
 FLAVOURS = {
+    # Of the tests, only the benchmarks measure a release build.
     "release": [
         "-DCMAKE_BUILD_TYPE=Release",
-        "-DCVM_TEST_HOOKS=OFF",
-        # Of the tests, only the benchmarks measure a release build.
-        "-DCVM_BENCH_ONLY=ON",
+        *_options(grpc=True, hooks=False, bench_only=True),
     ],
     "test": [
         "-DCMAKE_BUILD_TYPE=RelWithDebInfo",
         "-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1 -g1",
-        "-DCVM_TEST_HOOKS=ON",
+        *_options(grpc=True, hooks=True),
     ],
-    "asan": [
-        *CLANG,
-        "-DCMAKE_BUILD_TYPE=Debug",
-        *LEAN,
-        "-DCVM_TEST_HOOKS=ON",
-        "-DCVM_SANITIZE=address,undefined",
-        "-DCVM_WITH_GRPC=OFF",
-    ],
-    "tsan": [
-        *CLANG,
-        "-DCMAKE_BUILD_TYPE=Debug",
-        *LEAN,
-        "-DCVM_TEST_HOOKS=ON",
-        "-DCVM_SANITIZE=thread",
-        "-DCVM_WITH_GRPC=OFF",
-    ],
+    "asan": _sanitized("address,undefined"),
+    "tsan": _sanitized("thread"),
 }
 
 SANITIZER_ENVIRONMENT = {
