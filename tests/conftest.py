@@ -4,6 +4,8 @@
 A module that needs a node of another kind defines its own `node` and `agent`.
 """
 
+import os
+
 import pytest
 
 from tests.harness import env, leaks
@@ -63,6 +65,16 @@ def fixture_next_test_is_no_victim(fixture_no_leaks, request):
         agent.start()
     agent.wait_connected()
     agent.api.delete_all_instances()
+
+
+def pytest_collection_modifyitems(config, items):
+    """Tests marked `full` belong to `tests/run all`: elsewhere they are not part of the run."""
+    if os.environ.get("CVM_TEST_DEPTH") == "full":
+        return
+    left_out = [item for item in items if item.get_closest_marker("full")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.hookimpl(hookwrapper=True)
