@@ -14,7 +14,7 @@ from tests.harness.faults import EVER
 from tests.harness.waiting import pause, wait_until
 
 # More writes than any workflow has.
-MOST = 400
+MOST = 1000
 
 
 def full_disk_at(world, number: int, count: int):

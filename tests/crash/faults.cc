@@ -67,7 +67,7 @@ Function Next(const char* name) {
 }
 
 // The function that this library stands before, looked up once.
-#define REAL(name) static const auto real = Next<decltype(&name)>(#name)
+#define REAL(name) static const auto real = Next<decltype(&(name))>(#name)
 
 bool IsOurs(const char* path) {
   if (control == nullptr || strncmp(path, root, root_size) != 0) return false;
@@ -134,6 +134,9 @@ bool OpenFails(const char* path, int flags) {
 }  // namespace
 
 extern "C" {
+
+// The C library's own names for parameters are reserved ones.
+// NOLINTBEGIN(readability-inconsistent-declaration-parameter-name)
 
 #define DEFINE_OPEN(name)                         \
   int name(const char* path, int flags, ...) {    \
@@ -238,5 +241,7 @@ int posix_fallocate64(int fd, off64_t at, off64_t size) {
   TraceOn("write", fd);
   return real(fd, at, size);
 }
+
+// NOLINTEND(readability-inconsistent-declaration-parameter-name)
 
 }  // extern "C"

@@ -25,15 +25,15 @@ CALLS = {
     "absent": [("CreateInstance", {"start": "START_NO"}), ("CreateInstance", {})],
     "STOPPED": [
         ("StartInstance", {}),
-        ("ResizeInstance", {"vcpus": 2, "memoryMib": "96"}),
-        ("ResizeInstance", {"vcpus": 1, "memoryMib": "64"}),
+        ("ResizeInstance", {"vcpus": 2, "memoryMib": "160"}),
+        ("ResizeInstance", {"vcpus": 1, "memoryMib": "128"}),
         ("UpdateInstance", {"updateMask": "spec.description"}),
         ("DeleteInstance", {}),
     ],
     "RUNNING": [
         ("StopInstance", HARD),
         ("RebootInstance", HARD),
-        ("ResizeInstance", {"vcpus": 2, "memoryMib": "96", "forceStop": True}),
+        ("ResizeInstance", {"vcpus": 2, "memoryMib": "160", "forceStop": True}),
         ("UpdateInstance", {"updateMask": "spec.description"}),
         ("DeleteInstance", {"recyclePeriod": "3600s"}),
         ("DeleteInstance", {}),
@@ -86,7 +86,7 @@ class Soak:
         method, fields = self.choose.choice(CALLS[state])
         request = {"instanceId": guest, "requestId": self.world.new_request_id("soak"), **fields}
         if method == "CreateInstance":
-            request["spec"] = tiny.spec(self.world.image_id, memoryMib="64", nics=[{}])
+            request["spec"] = tiny.spec(self.world.image_id, memoryMib="128", nics=[{}])
         if method == "UpdateInstance":
             request["spec"] = {"description": request["requestId"]}
         return method, request

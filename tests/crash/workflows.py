@@ -100,7 +100,7 @@ def _update(world: World, request_id: str) -> dict:
 
 
 _ANY = ("absent", "STOPPED", "RUNNING", "SHUTDOWN", "LAUNCH_FAILED")
-_RESIZE = {"vcpus": 2, "memoryMib": "96"}
+_RESIZE = {"vcpus": 2, "memoryMib": "160"}
 
 WORKFLOWS = [
     _workflow(
