@@ -73,9 +73,15 @@ class Case:
             return False
         return True
 
-    def end(self, timeout: float = 240) -> str:
-        """Asks again with the same id, and waits for the operation's end."""
-        operation = self.world.api.call(self.workflow.method, self.request)
+    def end(self, disturbed: bool = False, timeout: float = 240) -> str:
+        """Asks again with the same id, and waits for the operation's end. Where the world was
+        `disturbed`, an operation that was not taken on may be impossible by now: REFUSED."""
+        try:
+            operation = self.world.api.call(self.workflow.method, self.request)
+        except ApiError:
+            if self.answer is None and disturbed:
+                return "REFUSED"
+            raise
         if self.answer is not None:
             assert operation["id"] == self.answer["id"], "the answered operation was forgotten"
         self.answer = operation
@@ -88,7 +94,7 @@ class Case:
     def judge(self, disturbed: bool = False) -> str:
         """Outcome true, nothing left over, the same answer again. `disturbed`: the guest was hurt
         from outside, so that its state follows from that too."""
-        ended = self.end()
+        ended = self.end(disturbed)
         world, workflow = self.world, self.workflow
         if workflow.clean_up is not None:
             workflow.clean_up(world)
@@ -98,8 +104,12 @@ class Case:
             assert state in workflow.states[ended], f"{ended}, and it is {state}"
         if workflow.check is not None:
             workflow.check(world, self.request, ended)
+        if disturbed:
+            world.node.remove_dead_guests()
         found = world.leaks()
         assert not found, f"after {ended}: {found}"
+        if ended == "REFUSED":
+            return ended
         again = world.api.call(workflow.method, self.request)
         assert again["id"] == self.answer["id"], "another operation"
         assert again["state"] == ended, f"{ended} became {again['state']}"
