@@ -309,9 +309,10 @@ class Node:
     def remove_dead_guests(self) -> None:
         """Removes what libvirt itself leaves of a guest that ended while libvirtd was away."""
         names = set(self.run(["pgrep", "-a", "qemu"], check=False).stdout.split())
-        for folder in (self.dir / "lib/qemu").glob("domain-*"):
-            if not any(folder.name in name for name in names):
-                shutil.rmtree(folder)
+        for folders in ("domain-*", "channel/target/domain-*"):
+            for folder in (self.dir / "lib/qemu").glob(folders):
+                if not any(folder.name in name for name in names):
+                    shutil.rmtree(folder)
         groups = ["find", "/sys/fs/cgroup", "-depth", "-type", "d", "-path", "*.libvirt-qemu*"]
         self.run([*groups, "-exec", "rmdir", "{}", "+"], check=False)
 
