@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""libvirtd, then one QEMU, hang (SIGSTOP): what does not need them goes on, and nothing is untrue."""
+"""libvirtd, then one QEMU, hang (SIGSTOP): what does not need them goes on, nothing is untrue."""
 
 import datetime
 import signal

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files and their folders are synced before the record that names them is.
 
-Read off the order of the agent's and qemu-img's own system calls: whenever the store's log is synced,
-nothing else below the state folder may be unsynced. Only while no other operation is under way: the
-log is shared.
+Read off the order of the agent's and qemu-img's own system calls: whenever the store's log is
+synced, nothing else below the state folder may be unsynced. Only while no other operation is under
+way: the log is shared.
 """
 
 import os
@@ -70,8 +70,10 @@ def test_an_unsynced_file_would_be_found():
     file = [("sync", "/s/volumes/a", "")]
     folder = [("sync", "/s/volumes", "")]
     assert unsynced_at_a_commit([*commit, *made, *file, *folder, *commit], "/s") == []
-    assert unsynced_at_a_commit([*commit, *made, *folder, *commit], "/s") == ["sync 2: /s/volumes/a"]
-    assert unsynced_at_a_commit([*commit, *made, *file, *commit], "/s") == ["sync 2: /s/volumes"]
+    no_file = unsynced_at_a_commit([*commit, *made, *folder, *commit], "/s")
+    assert no_file == ["sync 2: /s/volumes/a"]
+    no_folder = unsynced_at_a_commit([*commit, *made, *file, *commit], "/s")
+    assert no_folder == ["sync 2: /s/volumes"]
     moved = [("rename", "/s/volumes/a", "/s/images/a")]
     assert unsynced_at_a_commit([*commit, *made, *moved, *commit], "/s") == [
         "sync 2: /s/images",

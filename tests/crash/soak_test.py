@@ -2,8 +2,8 @@
 """Random operations over many tiny guests, with random kills between and during them.
 
 Operations are submitted in rounds of a few on different guests, so that they run at the same time.
-After each round: what the agent says is true of the host, nothing is unfinished, and every request id
-of the round gives its operation again. Choices come from a seed that is printed.
+After each round: what the agent says is true of the host, nothing is unfinished, and every request
+id of the round gives its operation again. Choices come from a seed that is printed.
 """
 
 import time

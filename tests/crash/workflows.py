@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The table of workflows. Each entry is run against every kind of fault; to add a workflow, add one.
+"""The table of workflows. Each entry is run against every kind of fault; to add one, add an entry.
 
 An entry says from where the workflow begins, what is asked for, and what is true when its operation
 has ended in SUCCESS or in FAILED, whatever happened on the way.
@@ -15,7 +15,7 @@ ROGUE = """\
 <os><type>hvm</type></os></domain>
 """
 
-# As a caller would give it; long enough for a guest that is ready, short enough for one that is not.
+# Long enough for a guest that is ready, short enough for one that is not.
 SOFT = {"mode": "STOP_MODE_SOFT", "timeout": "20s"}
 HARD = {"mode": "STOP_MODE_HARD"}
 
