@@ -189,6 +189,7 @@ def recover(world: World) -> None:
     world.agent.wait_connected()
     for domain in world.node.virsh("list", "--all", "--name").split():
         if domain not in [instance["id"] for instance in world.api.instances()]:
+            world.node.virsh("destroy", domain, check=False)
             world.node.virsh("undefine", domain)
     world.bring_absent()
     world.bring_image(False)

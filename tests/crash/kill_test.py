@@ -88,9 +88,9 @@ WITH_GUEST = [workflow for workflow in ALIVE if workflow.has_guest]
 # Kind, what strikes, whether the guest suffers, of which workflows, how often, how often in full.
 KINDS = [
     ("agent killed at random", kill_agent, False, WORKFLOWS, 6, 100),
-    ("libvirtd killed", kill_libvirtd, True, ALIVE, 3, 30),
-    ("QEMU killed", kill_qemu, True, WITH_GUEST, 2, 20),
-    ("machine lost", kill_machine, True, ALIVE, 4, 30),
+    ("libvirtd killed", kill_libvirtd, True, ALIVE, 3, 20),
+    ("QEMU killed", kill_qemu, True, WITH_GUEST, 2, 12),
+    ("machine lost", kill_machine, True, ALIVE, 4, 20),
 ]
 
 

@@ -40,6 +40,8 @@ class Workflow:
     clean_up: Optional[Callable[[World], None]] = None
     # Its guest is running at first and can be killed.
     has_guest: bool = False
+    # Another entry makes the same writes, sooner: a full run lets a quarter of them fail.
+    same_writes: bool = False
 
 
 def of_instance(method: str, **fields):
@@ -109,6 +111,15 @@ WORKFLOWS = [
         _creation(),
         World.bring_absent,
         ("RUNNING",),
+        ("LAUNCH_FAILED",),
+        same_writes=True,
+    ),
+    _workflow(
+        "create, not started",
+        "CREATE_INSTANCE",
+        _creation(start="START_NO"),
+        World.bring_absent,
+        ("STOPPED",),
         ("LAUNCH_FAILED",),
     ),
     _workflow(
