@@ -15,6 +15,9 @@
 #include "common/file.h"
 #include "common/status_macros.h"
 #include "fmt/format.h"
+#if CVM_TEST_HOOKS
+#include "common/sqlite_unsynced.h"
+#endif
 
 namespace cvm {
 namespace {
@@ -69,7 +72,12 @@ using Connection = std::unique_ptr<sqlite3, CloseConnection>;
 
 absl::StatusOr<Connection> Connect(const std::string& path, int flags) {
   sqlite3* raw = nullptr;
-  const int code = sqlite3_open_v2(path.c_str(), &raw, flags | SQLITE_OPEN_NOMUTEX, nullptr);
+#if CVM_TEST_HOOKS
+  const char* const vfs = path == kMemory ? nullptr : UnsyncedVfsFromEnvironment(path);
+#else
+  const char* const vfs = nullptr;
+#endif
+  const int code = sqlite3_open_v2(path.c_str(), &raw, flags | SQLITE_OPEN_NOMUTEX, vfs);
   Connection db(raw);
   if (code != SQLITE_OK) {
     return SqliteError(raw != nullptr ? sqlite3_extended_errcode(raw) : code,

@@ -27,8 +27,9 @@ struct CrashSite {
 // Returns true when the operation's execution must stop here as if the agent had been killed.
 using CrashHook = std::function<bool(const CrashSite&)>;
 
-// Kills this process with SIGKILL at the site named by the environment's CVM_CRASH_AT, and appends
-// every site passed to the file named by CVM_CRASH_TRACE. Empty when neither is set.
+// Kills this process with SIGKILL at the site named by the environment's CVM_CRASH_AT, or at the
+// one that the file named by CVM_CRASH_AT_FILE holds at that instant, and appends every site passed
+// to the file named by CVM_CRASH_TRACE. Empty when none is set.
 CrashHook CrashHookFromEnvironment();
 
 }  // namespace cvm::agent::core

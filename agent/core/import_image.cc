@@ -3,6 +3,8 @@
 // ImportImage: look at the file, copy it into the image store, say what it is.
 #include <unistd.h>
 
+#include <cerrno>
+
 #include "agent/core/workflows.h"
 #include "common/errors.h"
 #include "common/file.h"
@@ -48,8 +50,7 @@ absl::StatusOr<StepResult> Import(const Core& core, const v1::ImportImageRequest
        .progress = [&context](double fraction) { context.Progress(0.1 + 0.9 * fraction); }}));
   CVM_ASSIGN_OR_RETURN(const images::ImageInfo info, core.disk_images.Inspect(partial));
   if (rename(partial.c_str(), core.paths.Image(id).c_str()) != 0) {
-    return Error(ErrorReason::ERROR_REASON_INTERNAL,
-                 fmt::format("cannot put image {} into its place", id));
+    return FileError(errno, "replace", core.paths.Image(id));
   }
   CVM_RETURN_IF_ERROR(SyncFolderOf(partial));
 

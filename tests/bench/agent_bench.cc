@@ -14,8 +14,8 @@ namespace cvm::bench {
 namespace {
 
 const std::map<std::string, absl::Status (*)(const Options&)> kBenchmarks = {
-    {"clear", Clear},    {"create", BenchCreate}, {"get", BenchGet},
-    {"list", BenchList}, {"populate", Populate},
+    {"burst", BenchBurst}, {"clear", Clear},    {"create", BenchCreate},
+    {"get", BenchGet},     {"list", BenchList}, {"populate", Populate},
 };
 
 absl::Status SetNumber(const std::string& text, size_t* number) {
@@ -26,11 +26,10 @@ absl::Status SetNumber(const std::string& text, size_t* number) {
 
 absl::StatusOr<Options> ParseOptions(int count, char** words) {
   Options options;
-  const std::map<std::string, std::string*> texts = {{"socket", &options.socket},
-                                                     {"libvirt", &options.libvirt_uri},
-                                                     {"state_dir", &options.state_dir},
-                                                     {"scratch", &options.scratch},
-                                                     {"image", &options.image_id}};
+  const std::map<std::string, std::string*> texts = {
+      {"socket", &options.socket},       {"libvirt", &options.libvirt_uri},
+      {"state_dir", &options.state_dir}, {"scratch", &options.scratch},
+      {"image", &options.image_id},      {"agent_pid", &options.agent_pid}};
   const std::map<std::string, size_t*> numbers = {{"count", &options.count},
                                                   {"pairs", &options.pairs}};
   for (int i = 0; i < count; ++i) {

@@ -20,6 +20,9 @@ from tests.harness.node import Node
 FLAVOUR = os.environ.get("CVM_BENCH_FLAVOUR", "release")
 INSTANCES = 500
 PAIRS = 20
+# Guests wanted at once, and how often: both sides make and remove as many each time.
+BURST = 50
+BURST_PAIRS = 1
 
 MIB = 1 << 20
 IDLE_AIM_MIB = 64
@@ -34,6 +37,7 @@ OVERRIDES = {
     "log_level": "info",
     # The disks are empty files, however large they look to their guests.
     "limits.disk_overcommit": 100.0,
+    "limits.cpu_overcommit": 100.0,
 }
 
 
@@ -98,6 +102,29 @@ def test_create_to_running(agent, tiny_image):
     scratch = agent.node.dir / "tmp"
     found = bench(agent, "create", 1800, image=tiny_image, pairs=PAIRS, scratch=scratch)
     assert found == ["create_to_running"]
+
+
+def inner_pid(pid: int) -> str:
+    """The number that a process of the node has within it."""
+    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return re.search(r"^NSpid:.*\s(\d+)$", status, re.MULTILINE)[1]
+
+
+def test_burst(agent, tiny_image):
+    options = {
+        "image": tiny_image,
+        "count": BURST,
+        "pairs": BURST_PAIRS,
+        "scratch": agent.node.dir / "tmp",
+        "agent_pid": inner_pid(agent.process.pid),
+    }
+    found = bench(agent, "burst", 900, **options)
+    assert found == [
+        "burst_create",
+        "burst_create_p50",
+        "burst_create_p95",
+        "memory_per_running_instance",
+    ]
 
 
 def test_many_instances(agent, node, tiny_image):

@@ -21,6 +21,8 @@ struct Options {
   std::string scratch;
   // What instances are made from.
   std::string image_id;
+  // The agent's process, as this one sees it.
+  std::string agent_pid;
   // How many instances `populate` makes and `list` and `get` expect.
   size_t count = 500;
   // How many pairs are measured.
@@ -30,6 +32,10 @@ struct Options {
 // From the call that creates a guest to the guest that runs, against qemu-img and virsh making the
 // very same guest.
 absl::Status BenchCreate(const Options& options);
+
+// `count` guests wanted at once, against a loop of qemu-img and virsh; and the agent's memory for
+// each running one.
+absl::Status BenchBurst(const Options& options);
 
 // All instances with their states, against all domains with theirs.
 absl::Status BenchList(const Options& options);

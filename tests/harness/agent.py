@@ -30,6 +30,8 @@ class Agent:
         self.log = node.dir / "agent.log"
         self.socket = node.dir / "run/cvm/agent.sock"
         self.api = Api(self.socket)
+        # Of every start, besides what a start is given.
+        self.environment: Dict[str, str] = {}
         self.process: Optional[NodeProcess] = None
         self._flavour = flavour
         for folder in (self.state_dir, self.import_dir):
@@ -87,7 +89,7 @@ class Agent:
                 [program, "--config", self.config],
                 stdout=log,
                 stderr=log,
-                env={**os.environ, **(environment or {})},
+                env={**os.environ, **self.environment, **(environment or {})},
             )
         return self.process
 

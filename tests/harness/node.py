@@ -26,6 +26,9 @@ from tests.harness.waiting import wait_until
 
 PREFIX = "cvm-node-"
 
+# What is in /run before anything runs.
+RUN_FOLDERS = ("run/libvirt", "run/lock", "run/cvm")
+
 # Debian ships a qemu.conf without a single active line.
 QEMU_CONF_DISTRIBUTION = ""
 
@@ -158,8 +161,8 @@ class Node:
 
     def _lay_out(self) -> None:
         self.dir.mkdir(mode=0o755)
-        for folder in ("etc", "run/libvirt", "run/lock", "run/cvm", "lib", "log", "cache", "tmp"):
-            (self.dir / folder).mkdir(parents=True)
+        for folder in ("etc", "run", "lib", "log", "cache", "tmp", *RUN_FOLDERS):
+            (self.dir / folder).mkdir()
         for folder in ("images", "boot"):
             (self.dir / "lib" / folder).mkdir(mode=0o711)
         uuid = pathlib.Path("/proc/sys/kernel/random/uuid").read_text().strip()
@@ -279,6 +282,39 @@ class Node:
     def restart_libvirtd(self) -> None:
         self.kill_libvirtd()
         self.start_libvirtd()
+
+    def crash(self) -> None:
+        """What a power failure does: every process ends at once, and /run is empty afterwards.
+
+        Files on disk stay; libvirtd is not started again.
+        """
+        # As process 1 is spared, the namespaces stay; the caller itself is spared as well.
+        self.run(["kill", "-9", "-1"], check=False)
+        wait_until(lambda: not self._others(), 20, "every process of the node has ended", 0.02)
+        for folder in (self.dir / "run", pathlib.Path(f"/proc/{self._init_pid}/root/dev/shm")):
+            for entry in folder.iterdir():
+                if entry.is_dir() and not entry.is_symlink():
+                    shutil.rmtree(entry)
+                else:
+                    entry.unlink()
+        for folder in RUN_FOLDERS:
+            (self.dir / folder).mkdir()
+        self.remove_dead_guests()
+
+    def _others(self) -> List[str]:
+        listing = self.run(["ps", "-eo", "pid=,stat=,comm="]).stdout.splitlines()
+        processes = [line.split(None, 2) for line in listing]
+        return [p[2] for p in processes if p[0] != "1" and p[1][0] != "Z" and p[2] != "ps"]
+
+    def remove_dead_guests(self) -> None:
+        """Removes what libvirt itself leaves of a guest that ended while libvirtd was away."""
+        names = set(self.run(["pgrep", "-a", "qemu"], check=False).stdout.split())
+        for folders in ("domain-*", "channel/target/domain-*"):
+            for folder in (self.dir / "lib/qemu").glob(folders):
+                if not any(folder.name in name for name in names):
+                    shutil.rmtree(folder)
+        groups = ["find", "/sys/fs/cgroup", "-depth", "-type", "d", "-path", "*.libvirt-qemu*"]
+        self.run([*groups, "-exec", "rmdir", "{}", "+"], check=False)
 
     def _daemon_runs(self, daemon: str) -> bool:
         try:

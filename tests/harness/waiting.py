@@ -29,3 +29,8 @@ def wait_until(
         if time.monotonic() >= deadline:
             raise TimeoutError(f"not within {timeout:g} s: {what}")
         time.sleep(interval)
+
+
+def pause(seconds: float) -> None:
+    """Lets time pass, for what a test does at an instant that it has chosen by chance."""
+    time.sleep(seconds)

@@ -5,7 +5,13 @@ import pytest
 
 from tests.harness import env
 
-HOOKS = (b"CVM_CRASH_AT", b"CVM_CRASH_TRACE")
+HOOKS = (
+    b"CVM_CRASH_AT",
+    b"CVM_CRASH_AT_FILE",
+    b"CVM_CRASH_TRACE",
+    b"CVM_SQLITE_UNSYNCED",
+    b"cvm-unsynced",
+)
 
 
 @pytest.mark.parametrize("hook", HOOKS)

@@ -21,7 +21,8 @@ SUITES = {
         Pytest(("tests/harness", "tests/integration")),
     ],
     "e2e": [Pytest(("tests/e2e",))],
-    "crash": [Pytest(("tests/crash",))],
+    # A full run takes the better part of an hour.
+    "crash": [Pytest(("tests/crash",), limit=7200)],
     "bench": [
         Build("release", (*BINARIES, "agent_bench")),
         Pytest(("tests/bench",), builds=(), verbose=True),

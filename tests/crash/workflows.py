@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The table of workflows. Each entry is run against every kind of fault; to add one, add an entry.
+
+An entry says from where the workflow begins, what is asked for, and what is true when its operation
+has ended in SUCCESS or in FAILED, whatever happened on the way.
+"""
+
+import dataclasses
+from typing import Callable, Dict, Optional, Tuple
+
+from tests.crash.world import IMAGE, INSTANCE, World
+
+ROGUE = """\
+<domain type='qemu'><name>{name}</name><memory unit='MiB'>32</memory>
+<os><type>hvm</type></os></domain>
+"""
+
+# Long enough for a guest that is ready, short enough for one that is not.
+SOFT = {"mode": "STOP_MODE_SOFT", "timeout": "20s"}
+HARD = {"mode": "STOP_MODE_HARD"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Workflow:
+    name: str
+    # Of the agent's crash sites.
+    action: str
+    method: str
+    # Brings the host to where the workflow begins.
+    prepare: Callable[[World], None]
+    # The request without its id, which it may use to tell one try from another.
+    request: Callable[[World, str], dict]
+    # The instance's states that are true after the end of the operation, by how it ended.
+    states: Dict[str, Tuple[str, ...]]
+    # What is true besides, given the request and how it ended.
+    check: Optional[Callable[[World, dict, str], None]] = None
+    # Without a fault it ends so.
+    ends: str = "SUCCESS"
+    # Takes back what `prepare` did beside the instance and the image.
+    clean_up: Optional[Callable[[World], None]] = None
+    # Its guest is running at first and can be killed.
+    has_guest: bool = False
+    # Another entry makes the same writes, sooner: a full run lets a quarter of them fail.
+    same_writes: bool = False
+
+
+def of_instance(method: str, **fields):
+    return f"InstanceService/{method}", lambda world, request_id: {
+        "instanceId": INSTANCE,
+        **fields,
+    }
+
+
+def check_size(world: World, request: dict, ended: str) -> None:
+    vcpus = request["vcpus"] if ended == "SUCCESS" else 1
+    assert world.size() == (vcpus, vcpus), f"{world.size()} vCPUs after {ended}"
+
+
+def check_tag(world: World, request: dict, ended: str) -> None:
+    value = request["spec"]["tags"]["try"]
+    kept = world.instance()["spec"].get("tags", {}).get("try") == value
+    defined = value in world.node.virsh("dumpxml", "--inactive", INSTANCE)
+    assert (kept, defined) == (ended == "SUCCESS",) * 2, (ended, kept, defined)
+
+
+def check_image(world: World, request: dict, ended: str) -> None:
+    imported = "sourceFile" in request
+    there = imported == (ended == "SUCCESS")
+    assert world.image_state() == ("READY" if there else "absent"), world.image_state()
+
+
+def add_rogue(world: World) -> None:
+    """Somebody else's domain has the name: ours cannot be defined."""
+    world.bring_absent()
+    if INSTANCE not in world.node.virsh("list", "--all", "--name").split():
+        xml = world.node.dir / "tmp/rogue.xml"
+        xml.write_text(ROGUE.format(name=INSTANCE))
+        world.node.virsh("define", xml)
+
+
+def remove_rogue(world: World) -> None:
+    assert world.node.virsh("domstate", INSTANCE) == "shut off", "the other's domain is left alone"
+    world.node.virsh("undefine", INSTANCE)
+
+
+def _workflow(name, action, method_and_request, prepare, success, failure, **more) -> Workflow:
+    method, request = method_and_request
+    states = {"SUCCESS": success, "FAILED": failure}
+    return Workflow(name, action, method, prepare, request, states, **more)
+
+
+def _creation(**more):
+    def request(world: World, _request_id: str) -> dict:
+        return {**world.creation(), **more}
+
+    return "InstanceService/CreateInstance", request
+
+
+def _update(world: World, request_id: str) -> dict:
+    mask = {"updateMask": "spec.tags", "spec": {"tags": {"try": request_id}}}
+    return {"instanceId": INSTANCE, **mask}
+
+
+_ANY = ("absent", "STOPPED", "RUNNING", "SHUTDOWN", "LAUNCH_FAILED")
+_RESIZE = {"vcpus": 2, "memoryMib": "160"}
+
+WORKFLOWS = [
+    _workflow(
+        "create",
+        "CREATE_INSTANCE",
+        _creation(),
+        World.bring_absent,
+        ("RUNNING",),
+        ("LAUNCH_FAILED",),
+        same_writes=True,
+    ),
+    _workflow(
+        "create, not started",
+        "CREATE_INSTANCE",
+        _creation(start="START_NO"),
+        World.bring_absent,
+        ("STOPPED",),
+        ("LAUNCH_FAILED",),
+    ),
+    _workflow(
+        "create, refused",
+        "CREATE_INSTANCE",
+        _creation(),
+        add_rogue,
+        (),
+        ("LAUNCH_FAILED",),
+        ends="FAILED",
+        clean_up=remove_rogue,
+    ),
+    _workflow(
+        "start",
+        "START_INSTANCE",
+        of_instance("StartInstance"),
+        World.bring_stopped,
+        ("RUNNING",),
+        ("STOPPED",),
+    ),
+    _workflow(
+        "stop, soft",
+        "STOP_INSTANCE",
+        of_instance("StopInstance", **SOFT),
+        World.bring_ready,
+        ("STOPPED",),
+        # It may have heard the button and take its time.
+        ("RUNNING", "STOPPED"),
+        has_guest=True,
+    ),
+    _workflow(
+        "stop, hard",
+        "STOP_INSTANCE",
+        of_instance("StopInstance", **HARD),
+        World.bring_running,
+        ("STOPPED",),
+        ("RUNNING",),
+        has_guest=True,
+    ),
+    _workflow(
+        "reboot, soft",
+        "REBOOT_INSTANCE",
+        of_instance("RebootInstance", **SOFT),
+        World.bring_ready,
+        ("RUNNING",),
+        # A kill of libvirtd can come between the guest's end and the reset.
+        ("RUNNING", "STOPPED", "PAUSED"),
+        has_guest=True,
+    ),
+    _workflow(
+        "reboot, hard",
+        "REBOOT_INSTANCE",
+        of_instance("RebootInstance", **HARD),
+        World.bring_running,
+        ("RUNNING",),
+        ("RUNNING",),
+        has_guest=True,
+    ),
+    _workflow(
+        "resize, offline",
+        "RESIZE_INSTANCE",
+        of_instance("ResizeInstance", **_RESIZE),
+        World.bring_stopped,
+        ("STOPPED",),
+        ("STOPPED",),
+        check=check_size,
+    ),
+    _workflow(
+        "resize, force_stop",
+        "RESIZE_INSTANCE",
+        of_instance("ResizeInstance", forceStop=True, **_RESIZE),
+        World.bring_running,
+        ("RUNNING",),
+        ("RUNNING",),
+        check=check_size,
+        has_guest=True,
+    ),
+    _workflow(
+        "update",
+        "UPDATE_INSTANCE",
+        ("InstanceService/UpdateInstance", _update),
+        World.bring_stopped,
+        ("STOPPED",),
+        ("STOPPED",),
+        check=check_tag,
+    ),
+    _workflow(
+        "delete, recycle",
+        "DELETE_INSTANCE",
+        of_instance("DeleteInstance", recyclePeriod="3600s"),
+        World.bring_running,
+        ("SHUTDOWN",),
+        # The power may be off already; nobody's wish to keep it on is known.
+        ("RUNNING", "STOPPED"),
+        has_guest=True,
+    ),
+    _workflow(
+        "restore",
+        "RESTORE_INSTANCE",
+        of_instance("RestoreInstance"),
+        World.bring_recycled,
+        ("STOPPED",),
+        ("SHUTDOWN",),
+    ),
+    _workflow(
+        "delete",
+        "DELETE_INSTANCE",
+        of_instance("DeleteInstance"),
+        World.bring_running,
+        ("absent",),
+        ("RUNNING", "STOPPED"),
+        has_guest=True,
+    ),
+    _workflow(
+        "import of an image",
+        "IMPORT_IMAGE",
+        ("ImageService/ImportImage", lambda world, _: world.import_request()),
+        lambda world: world.bring_image(False),
+        _ANY,
+        _ANY,
+        check=check_image,
+    ),
+    _workflow(
+        "delete of an image",
+        "DELETE_IMAGE",
+        ("ImageService/DeleteImage", lambda world, _: {"imageId": IMAGE}),
+        lambda world: world.bring_image(True),
+        _ANY,
+        _ANY,
+        check=check_image,
+    ),
+]
