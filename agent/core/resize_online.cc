@@ -21,8 +21,7 @@ absl::Status Refusal(const v1::Instance& instance, std::string_view field, std::
   more.emplace("instance_id", instance.id());
   more.emplace("field", field);
   return Error(ErrorReason::ERROR_REASON_CANNOT_RESIZE_ONLINE,
-               fmt::format("{} cannot be resized while it runs: {}", instance.id(), why),
-               more);
+               fmt::format("{} cannot be resized while it runs: {}", instance.id(), why), more);
 }
 
 absl::Status CheckVcpus(const v1::Instance& instance, uint32_t vcpus) {
