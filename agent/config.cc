@@ -128,6 +128,8 @@ absl::StatusOr<Config> Read(TomlFile file) {
   table.GetInt("default_system_disk_gib", 1, 1 << 20, &limits.default_system_disk_gib);
   table.GetInt("max_image_gib", 1, 1 << 20, &limits.max_image_gib);
   table.GetInt("max_instances", 1, 100000, &limits.max_instances);
+  table.GetDouble("max_vcpus_ratio", 1, 255, &limits.max_vcpus_ratio);
+  table.GetDouble("max_memory_ratio", 1, 1024, &limits.max_memory_ratio);
 
   Config::Operations& operations = config.operations;
   table = root.Table("operations");

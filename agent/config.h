@@ -60,6 +60,10 @@ struct Config {
     int64_t default_system_disk_gib = 50;
     int64_t max_image_gib = 500;
     int64_t max_instances = 1000;
+    // What a running guest can be grown to when its spec does not say, for each vCPU and each MiB
+    // that it is made with. 1: it cannot be grown.
+    double max_vcpus_ratio = 1.0;
+    double max_memory_ratio = 1.0;
   } limits;
 
   struct Operations {

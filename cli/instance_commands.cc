@@ -119,6 +119,8 @@ void AddResize(Command group) {
   struct Arguments : TargetArguments {
     uint32_t vcpus = 0;
     std::string memory;
+    std::string timeout;
+    bool online = false;
     bool force_stop = false;
   };
   const auto arguments = std::make_shared<Arguments>();
@@ -127,11 +129,20 @@ void AddResize(Command group) {
   command.Number("--vcpus", &arguments->vcpus, "Virtual processors (default: as they are)");
   command.Text("--memory", &arguments->memory, "SIZE",
                "Memory: MiB, or with K, M, G, T (default: as it is)");
+  command.Flag("--online", &arguments->online, "Change the running guest");
+  command.Text("--guest-timeout", &arguments->timeout, "DURATION",
+               "With --online: how long the guest may take (default: the agent's)");
   command.Flag("--force-stop", &arguments->force_stop, "Cut the power of a running guest first");
   AddMutationFlags(command, &arguments->flags);
   command.Run([arguments](Session& session) {
     agent::v1::ResizeInstanceRequest request;
     request.set_vcpus(arguments->vcpus);
+    request.set_online(arguments->online);
+    if (!arguments->timeout.empty()) {
+      const auto timeout = ParseDuration(arguments->timeout);
+      if (!timeout.ok()) return session.Fail(About("--guest-timeout", timeout.status()));
+      *request.mutable_timeout() = ToProtoDuration(*timeout);
+    }
     request.set_force_stop(arguments->force_stop);
     if (!arguments->memory.empty()) {
       const auto memory = ParseSize(arguments->memory, kMib);

@@ -22,7 +22,9 @@ struct CreateArguments {
   std::string description;
   std::string image;
   uint32_t vcpus = 1;
+  uint32_t max_vcpus = 0;
   std::string memory;
+  std::string max_memory;
   std::string disk;
   std::vector<std::string> data_disks;
   std::string host_name;
@@ -99,9 +101,15 @@ absl::StatusOr<agent::v1::CreateInstanceRequest> MakeRequest(const CreateArgumen
   spec->set_description(arguments.description);
   spec->set_image_id(arguments.image);
   spec->set_vcpus(arguments.vcpus);
+  spec->set_max_vcpus(arguments.max_vcpus);
   const auto memory = ParseSize(arguments.memory, kMib);
   if (!memory.ok()) return About("--memory", memory.status());
   spec->set_memory_mib(*memory / kMib);
+  if (!arguments.max_memory.empty()) {
+    const auto max_memory = ParseSize(arguments.max_memory, kMib);
+    if (!max_memory.ok()) return About("--max-memory", max_memory.status());
+    spec->set_max_memory_mib(*max_memory / kMib);
+  }
   spec->set_host_name(arguments.host_name);
   spec->set_termination_protection(arguments.protect);
   CVM_RETURN_IF_ERROR(AddTags(arguments.tags, spec));
@@ -135,6 +143,9 @@ void AddInstanceCreate(Command group) {
   command.Text("--image", &arguments->image, "IMAGE", "Image to boot (img-...)", true);
   command.Number("--vcpus", &arguments->vcpus, "Virtual processors");
   command.Text("--memory", &arguments->memory, "SIZE", "Memory: MiB, or with K, M, G, T", true);
+  command.Number("--max-vcpus", &arguments->max_vcpus,
+                 "What the running guest can be grown to (default: the agent's)");
+  command.Text("--max-memory", &arguments->max_memory, "SIZE", "Likewise");
   command.Text("--disk", &arguments->disk, "SIZE",
                "System disk: GiB, or with K, M, G, T (default: the agent's)");
   command.Texts("--data-disk", &arguments->data_disks, "SIZE[,id=DISK]", "A data disk, likewise");

@@ -163,6 +163,22 @@ std::string InstancesView(const agent::v1::ListInstancesResponse& list, const Vi
   return table.Render(style.colour);
 }
 
+namespace {
+
+std::string MemoryOf(const Instance& instance) {
+  const auto& spec = instance.spec();
+  std::string text = HumanBytes(spec.memory_mib() << 20);
+  if (spec.max_memory_mib() > spec.memory_mib()) {
+    text += fmt::format(", up to {} online", HumanBytes(spec.max_memory_mib() << 20));
+  }
+  if (instance.boot_memory_mib() != 0) {
+    text += fmt::format(", {} at boot", HumanBytes(instance.boot_memory_mib() << 20));
+  }
+  return text;
+}
+
+}  // namespace
+
 std::string InstanceView(const Instance& instance, const ViewStyle& style) {
   const auto& spec = instance.spec();
   Details details(style);
@@ -175,8 +191,10 @@ std::string InstanceView(const Instance& instance, const ViewStyle& style) {
   }
   details.Add("Host name", spec.host_name());
   details.Add("Image", spec.image_id());
-  details.Add("vCPUs", std::to_string(spec.vcpus()));
-  details.Add("Memory", HumanBytes(spec.memory_mib() << 20));
+  details.Add("vCPUs", spec.max_vcpus() > spec.vcpus()
+                           ? fmt::format("{}, up to {} online", spec.vcpus(), spec.max_vcpus())
+                           : std::to_string(spec.vcpus()));
+  details.Add("Memory", MemoryOf(instance));
   details.Add("System disk", fmt::format("{} {}", spec.system_disk().id(),
                                          HumanBytes(spec.system_disk().size_bytes())));
   for (const auto& disk : spec.data_disks()) {

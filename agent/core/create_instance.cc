@@ -8,6 +8,7 @@
 #include "agent/core/domain_builder.h"
 #include "agent/core/host_capacity.h"
 #include "agent/core/instance_files.h"
+#include "agent/core/instance_size.h"
 #include "agent/core/networks.h"
 #include "agent/core/planning.h"
 #include "agent/core/power_steps.h"
@@ -78,6 +79,17 @@ absl::StatusOr<StepResult> Define(const Core& core, const std::string& id, StepC
   }
   CVM_RETURN_IF_ERROR(core.hypervisor.DefineDomain(BuildDomain(core.config, core.paths, instance)));
   return StepResult::Done();
+}
+
+// What was asked for must be possible on this host; what was not asked for is chosen so.
+absl::Status CheckMaxima(const Core& core, v1::InstanceSpec& spec) {
+  CVM_RETURN_IF_ERROR(CheckCapacity(core, {.vcpus = spec.max_vcpus(),
+                                           .memory_mib = spec.max_memory_mib(),
+                                           .disk_bytes = 0,
+                                           .starts = false}));
+  CVM_ASSIGN_OR_RETURN(const hypervisor::HostInfo host, core.hypervisor.GetHostInfo());
+  FillMaxima(core.config.limits, host, spec);
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -162,6 +174,7 @@ absl::StatusOr<Plan> PlanCreateInstance(const Core& core, const v1::CreateInstan
                                            .memory_mib = spec.memory_mib(),
                                            .disk_bytes = DiskBytes(spec),
                                            .starts = start}));
+  CVM_RETURN_IF_ERROR(CheckMaxima(core, spec));
 
   v1::Instance instance;
   instance.set_id(request.instance_id());

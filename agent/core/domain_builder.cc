@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "agent/core/instance_size.h"
 #include "agent/core/networks.h"
 #include "common/redact.h"
 #include "fmt/format.h"
@@ -34,6 +35,7 @@ std::string MetadataOf(const v1::Instance& instance) {
   kept.set_uuid(instance.uuid());
   kept.set_owner(instance.owner());
   *kept.mutable_spec() = instance.spec();
+  kept.set_boot_memory_mib(instance.boot_memory_mib());
   *kept.mutable_create_time() = instance.create_time();
   Redact(kept);
   std::string json;
@@ -61,8 +63,13 @@ DomainSpec BuildDomain(const Config& config, const Paths& paths, const v1::Insta
                          ? hypervisor::OsFamily::kWindows
                          : hypervisor::OsFamily::kLinux;
   domain.cdrom_bus = CdromBusOf(properties.cdrom_bus());
-  domain.vcpus = spec.vcpus();
-  domain.memory_mib = spec.memory_mib();
+  const InstanceSize size = SizeOf(instance);
+  domain.vcpus = size.vcpus;
+  domain.max_vcpus = MaxVcpus(size);
+  domain.memory_mib = BootMemoryMib(size);
+  domain.hotplug_memory_mib = HotplugMemoryMib(size);
+  domain.hotplug_requested_mib = RequestedHotplugMib(size);
+  domain.balloon_mib = BalloonMib(size);
 
   const auto add_disk = [&](const v1::DiskSpec& disk) {
     domain.disks.push_back({.id = disk.id(),

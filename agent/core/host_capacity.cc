@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "agent/core/derive_state.h"
+#include "agent/core/instance_size.h"
 #include "common/errors.h"
 #include "common/status_macros.h"
 #include "fmt/format.h"
@@ -46,13 +47,19 @@ absl::StatusOr<v1::Host::Capacity> CapacityWithout(const Core& core, std::string
         instance->observed_power().state() != v1::ObservedPower::RUNNING) {
       continue;
     }
-    capacity.set_vcpus_allocated(capacity.vcpus_allocated() + spec.vcpus());
-    capacity.set_memory_allocated_mib(capacity.memory_allocated_mib() + spec.memory_mib());
+    capacity.set_vcpus_allocated(capacity.vcpus_allocated() + CountedVcpus(*instance));
+    capacity.set_memory_allocated_mib(capacity.memory_allocated_mib() +
+                                      CountedMemoryMib(*instance));
   }
   return capacity;
 }
 
 }  // namespace
+
+uint32_t MaxGuestVcpus(const hypervisor::HostInfo& host) {
+  // Overcommit is between guests: one guest alone gets no more vCPUs than the host has.
+  return std::min(host.cpus, kMaxGuestVcpus);
+}
 
 uint64_t DiskBytes(const v1::InstanceSpec& spec) {
   uint64_t bytes = spec.system_disk().size_bytes();
@@ -69,8 +76,7 @@ absl::StatusOr<v1::Host::Capacity> GetCapacity(const Core& core) {
 absl::Status CheckCapacity(const Core& core, const Demand& demand) {
   CVM_ASSIGN_OR_RETURN(const v1::Host::Capacity has, CapacityWithout(core, demand.instance_id));
   CVM_ASSIGN_OR_RETURN(const hypervisor::HostInfo host, core.hypervisor.GetHostInfo());
-  // Overcommit is between guests: one guest alone gets no more vCPUs than the host has.
-  const uint32_t one_guest = std::min(host.cpus, kMaxGuestVcpus);
+  const uint32_t one_guest = MaxGuestVcpus(host);
   if (demand.vcpus > one_guest) {
     return Insufficient(ErrorReason::ERROR_REASON_INSUFFICIENT_VCPUS, "CPUs for one guest",
                         demand.vcpus, one_guest, "vCPUs");

@@ -21,6 +21,9 @@ struct Demand {
   std::string instance_id = {};
 };
 
+// How many vCPUs one guest can have.
+uint32_t MaxGuestVcpus(const hypervisor::HostInfo& host);
+
 // The sum of all disks of a spec; the largest number when it would be larger.
 uint64_t DiskBytes(const v1::InstanceSpec& spec);
 

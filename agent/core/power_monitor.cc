@@ -184,6 +184,12 @@ void PowerMonitor::Handle(const HypervisorEvent& event) {
         wake_(instance->id());
       }
       return;
+    case HypervisorEvent::Kind::kDomainMemoryChanged:
+      for (const DomainStatus& domain : event.domains) {
+        const InstancePtr instance = ledger_.instances().FindByUuid(domain.uuid);
+        if (instance != nullptr) wake_(instance->id());
+      }
+      return;
   }
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/core/host_capacity.h"
+#include "agent/core/instance_size.h"
 #include "agent/core/planning.h"
 #include "agent/core/power_steps.h"
 #include "agent/core/workflows.h"
@@ -17,7 +18,7 @@ absl::StatusOr<Plan> PlanStartInstance(const Core& core, const v1::StartInstance
   // One that went off by itself is still meant to be on, and counted.
   if (instance->wanted_power() != v1::WANTED_POWER_ON) {
     CVM_RETURN_IF_ERROR(CheckCapacity(core, {.vcpus = instance->spec().vcpus(),
-                                             .memory_mib = instance->spec().memory_mib(),
+                                             .memory_mib = CountedMemoryMib(*instance),
                                              .disk_bytes = 0,
                                              .starts = true}));
   }

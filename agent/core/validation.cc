@@ -266,6 +266,12 @@ absl::Status ValidateCreate(const v1::CreateInstanceRequest& request) {
   if (spec.vcpus() == 0) return MissingField("spec.vcpus");
   if (spec.memory_mib() == 0) return MissingField("spec.memory_mib");
   if (spec.memory_mib() < kMinMemoryMib) return OutOfRange("spec.memory_mib", "at least 64");
+  if (spec.max_vcpus() != 0 && spec.max_vcpus() < spec.vcpus()) {
+    return OutOfRange("spec.max_vcpus", "0, or at least spec.vcpus");
+  }
+  if (spec.max_memory_mib() != 0 && spec.max_memory_mib() < spec.memory_mib()) {
+    return OutOfRange("spec.max_memory_mib", "0, or at least spec.memory_mib");
+  }
   CVM_RETURN_IF_ERROR(CheckDisks(spec));
   CVM_RETURN_IF_ERROR(CheckNics(spec));
   CVM_RETURN_IF_ERROR(CheckLogin(spec.login()));
@@ -294,6 +300,7 @@ absl::Status ValidateResize(const v1::ResizeInstanceRequest& request) {
   if (request.memory_mib() != 0 && request.memory_mib() < kMinMemoryMib) {
     return OutOfRange("memory_mib", "at least 64");
   }
+  CVM_RETURN_IF_ERROR(CheckTimeout(request.has_timeout(), request.timeout()));
   if (request.online() && request.force_stop()) {
     return Error(ErrorReason::ERROR_REASON_FIELDS_CONFLICT,
                  "online and force_stop exclude each other: change the running guest, or stop it",

@@ -82,7 +82,8 @@ _cvmctl() {
       ;;
     "image delete") flags="--etag $mutation" ;;
     "instance create")
-      flags="--name --image --vcpus --memory --disk --data-disk --nic --host-name --ssh-key
+      flags="--name --image --vcpus --memory --max-vcpus --max-memory --disk --data-disk --nic
+        --host-name --ssh-key
         --password-hash-file --password-prompt --user-data --tag --description --owner --id
         --protect --no-start $mutation"
       ;;
@@ -93,7 +94,7 @@ _cvmctl() {
       ;;
     "instance start" | "instance restore") flags="$mutation" ;;
     "instance stop" | "instance reboot") flags="--mode --soft-timeout $mutation" ;;
-    "instance resize") flags="--vcpus --memory --force-stop $mutation" ;;
+    "instance resize") flags="--vcpus --memory --online --guest-timeout --force-stop $mutation" ;;
     "instance delete") flags="--etag --recycle $mutation" ;;
     "instance watch") flags="--json --duration" ;;
     "instance serial") flags="--log --take-over --read-only --duration" ;;

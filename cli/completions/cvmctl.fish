@@ -85,6 +85,8 @@ complete -c cvmctl -n '__cvmctl_at instance create' -l name -x -d 'Name for peop
 complete -c cvmctl -n '__cvmctl_at instance create' -l image -x -a '(__cvmctl_ids image)' -d Image
 complete -c cvmctl -n '__cvmctl_at instance create' -l vcpus -x -d 'Virtual processors'
 complete -c cvmctl -n '__cvmctl_at instance create' -l memory -x -d Memory
+complete -c cvmctl -n '__cvmctl_at instance create' -l max-vcpus -x -d 'What it can be grown to'
+complete -c cvmctl -n '__cvmctl_at instance create' -l max-memory -x -d 'What it can be grown to'
 complete -c cvmctl -n '__cvmctl_at instance create' -l disk -x -d 'System disk'
 complete -c cvmctl -n '__cvmctl_at instance create' -l data-disk -x -d 'A data disk'
 complete -c cvmctl -n '__cvmctl_at instance create' -l nic -x -d 'A network interface'
@@ -115,6 +117,8 @@ complete -c cvmctl -n '__cvmctl_at instance stop reboot' -l mode -x -a 'soft har
 complete -c cvmctl -n '__cvmctl_at instance stop reboot' -l soft-timeout -x -d 'Time for the guest'
 complete -c cvmctl -n '__cvmctl_at instance resize' -l vcpus -x -d 'Virtual processors'
 complete -c cvmctl -n '__cvmctl_at instance resize' -l memory -x -d Memory
+complete -c cvmctl -n '__cvmctl_at instance resize' -l online -d 'Change the running guest'
+complete -c cvmctl -n '__cvmctl_at instance resize' -l guest-timeout -x -d 'How long the guest may take'
 complete -c cvmctl -n '__cvmctl_at instance resize' -l force-stop -d 'Cut the power first'
 complete -c cvmctl -n '__cvmctl_at instance delete' -l recycle -x -d 'Time to restore it'
 complete -c cvmctl -n '__cvmctl_at instance watch' -l json -d 'JSON, an object per line'

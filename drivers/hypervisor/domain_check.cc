@@ -89,6 +89,27 @@ absl::Status CheckIdentity(const DomainSpec& spec) {
   return absl::OkStatus();
 }
 
+// What a running guest can be given.
+absl::Status CheckGrowth(const DomainSpec& spec) {
+  if (spec.max_vcpus != 0 && (spec.max_vcpus < spec.vcpus || spec.max_vcpus > kMaxVcpus)) {
+    return InvalidField("max_vcpus", "must be 0 or vcpus to 255");
+  }
+  if (spec.hotplug_memory_mib % kHotplugPieceMib != 0 ||
+      spec.hotplug_memory_mib > kMaxMemoryMib - spec.memory_mib) {
+    return InvalidField("hotplug_memory_mib",
+                        "must be a multiple of 128, together with memory_mib at most 16777216");
+  }
+  if (spec.hotplug_requested_mib % kHotplugStepMib != 0 ||
+      spec.hotplug_requested_mib > spec.hotplug_memory_mib) {
+    return InvalidField("hotplug_requested_mib",
+                        "must be a multiple of 4, at most hotplug_memory_mib");
+  }
+  if (spec.balloon_mib > spec.memory_mib) {
+    return InvalidField("balloon_mib", "must be at most memory_mib");
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckMachine(const DomainSpec& spec) {
   if (!spec.machine_type.empty() && !IsWord(spec.machine_type, "_.-")) {
     return InvalidField("machine_type", "may hold only letters, digits, '_', '.' and '-'");
@@ -102,6 +123,7 @@ absl::Status CheckMachine(const DomainSpec& spec) {
   if (spec.memory_mib < 1 || spec.memory_mib > kMaxMemoryMib) {
     return InvalidField("memory_mib", "must be 1 to 16777216");
   }
+  CVM_RETURN_IF_ERROR(CheckGrowth(spec));
   if (spec.cdrom_bus == CdromBus::kIde && IsQ35(spec)) {
     return Error(
         ErrorReason::ERROR_REASON_FIELDS_CONFLICT,

@@ -23,6 +23,11 @@ enum class CpuPolicy { kDefault, kNamedModel, kHostModel };
 enum class CacheMode { kNone, kWriteback, kWritethrough, kDirectsync, kUnsafe };
 enum class DiskFormat { kQcow2, kRaw };
 
+// Linux takes memory in blocks of 128 MiB, of which it can use parts of 4 MiB (the largest piece of
+// its page allocator). With these as the device's size and block it can take all that is asked.
+inline constexpr uint64_t kHotplugPieceMib = 128;
+inline constexpr uint64_t kHotplugStepMib = 4;
+
 // A virtio-blk disk. The first of a domain is its system disk (vda), and so on in order.
 struct DiskDevice {
   std::string id;    // serial number seen by the guest; at most 20 bytes
@@ -61,7 +66,17 @@ struct DomainSpec {
   CpuPolicy cpu_policy = CpuPolicy::kDefault;
   std::string cpu_model;  // with kNamedModel
   uint32_t vcpus = 1;
+  // What a running guest can be given; 0: no more than `vcpus`.
+  uint32_t max_vcpus = 0;
+  // At boot.
   uint64_t memory_mib = 0;
+  // Memory that a running guest can be given above that, by a virtio-mem device of this size: a
+  // multiple of kHotplugPieceMib. 0: no such device.
+  uint64_t hotplug_memory_mib = 0;
+  // How much of it the guest is asked to take: a multiple of kHotplugStepMib.
+  uint64_t hotplug_requested_mib = 0;
+  // What the balloon leaves to the guest of `memory_mib`; 0: all.
+  uint64_t balloon_mib = 0;
   std::vector<DiskDevice> disks;  // 1 to 21
   // [0] config drive, [1] the user's ISO, [2] rescue medium.
   std::array<CdromDevice, 3> cdroms;

@@ -39,6 +39,17 @@ struct DomainStatus {
   bool has_managed_save = false;
 };
 
+// What a running domain has now; DomainSpec has the terms.
+struct DomainSize {
+  uint32_t vcpus = 0;
+  // Of the virtio-mem device: what the guest was asked to take, and what it has taken. 0 without a
+  // device.
+  uint64_t hotplug_requested_mib = 0;
+  uint64_t hotplug_current_mib = 0;
+  // What the balloon has left to the guest of its boot memory.
+  uint64_t balloon_mib = 0;
+};
+
 struct HostInfo {
   bool kvm = false;
   std::string architecture;
@@ -63,6 +74,9 @@ struct HypervisorEvent {
     kDomainGone,
     // The guest rebooted (reset inside the same domain): domains[0] has uuid and name.
     kDomainRebooted,
+    // The guest has taken or given back memory: domains[0] has uuid and name; GetDomainSize tells
+    // how much.
+    kDomainMemoryChanged,
   };
   Kind kind = Kind::kDomainState;
   std::vector<DomainStatus> domains;
@@ -129,6 +143,20 @@ class Hypervisor {
   // Removes the definition with its managed save, snapshot and checkpoint metadata and NVRAM; OK
   // when there is no such domain; INVALID_INSTANCE_STATE while it is running.
   virtual absl::Status UndefineDomain(const std::string& uuid) = 0;
+
+  // The size of a running domain. These four change nothing of its definition, which is
+  // DefineDomain's, and give INVALID_INSTANCE_STATE for one that is not on.
+  virtual absl::StatusOr<DomainSize> GetDomainSize(const std::string& uuid) = 0;
+  // Adds vCPUs until there are `vcpus`; OK when there are as many or more. None is ever taken away:
+  // QEMU 7.2 crashes under TCG at the first device that is attached after that. HYPERVISOR_ERROR
+  // above the definition's maximum.
+  virtual absl::Status AddVcpus(const std::string& uuid, uint32_t vcpus) = 0;
+  // Asks the guest to have this much of its virtio-mem device, more or less than now. Returns when
+  // asked; kDomainMemoryChanged tells of what it does. HYPERVISOR_ERROR without a device, or above
+  // its size.
+  virtual absl::Status RequestHotplugMemory(const std::string& uuid, uint64_t mib) = 0;
+  // Asks the guest to keep this much of its boot memory. Returns when asked, likewise.
+  virtual absl::Status SetBalloon(const std::string& uuid, uint64_t mib) = 0;
 
   virtual absl::StatusOr<Screenshot> TakeScreenshot(const std::string& uuid) = 0;
   // With `take_over` an existing session of anybody is ended; without, OPERATION_IN_PROGRESS.

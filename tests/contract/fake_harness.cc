@@ -37,6 +37,7 @@ class FakeHarness final : public ContractHarness {
   void MakeGuestDeaf(Hypervisor&, const std::string& uuid) override {
     ASSERT_TRUE(host_->IgnoreShutdown(uuid, true).ok());
   }
+  void InGuest(Hypervisor&, const std::string&, const std::string&) override {}
   void LetGuestRun(Hypervisor&, const std::string&) override {}
   void Clean() override {}
 

@@ -35,6 +35,9 @@ class ContractHarness {
   virtual void KillGuest(const DomainSpec& spec) = 0;
   // The guest does not obey the power button any more.
   virtual void MakeGuestDeaf(Hypervisor& hypervisor, const std::string& uuid) = 0;
+  // Runs a command in the guest's shell; nothing for a guest that only exists on paper.
+  virtual void InGuest(Hypervisor& hypervisor, const std::string& uuid,
+                       const std::string& command) = 0;
   // Returns when the guest has run on for longer than it takes to shut down.
   virtual void LetGuestRun(Hypervisor& hypervisor, const std::string& uuid) = 0;
   // Removes all domains that tests made.

@@ -153,6 +153,10 @@ TEST_F(HypervisorContract, DoesNotFindAnUnknownDomain) {
   EXPECT_EQ(ReasonOf(hypervisor_->GetDomainMetadata(kUnknownUuid).status()), kNotFound);
   EXPECT_EQ(ReasonOf(hypervisor_->TakeScreenshot(kUnknownUuid).status()), kNotFound);
   EXPECT_EQ(ReasonOf(hypervisor_->OpenConsole(kUnknownUuid, true, {}).status()), kNotFound);
+  EXPECT_EQ(ReasonOf(hypervisor_->GetDomainSize(kUnknownUuid).status()), kNotFound);
+  EXPECT_EQ(ReasonOf(hypervisor_->AddVcpus(kUnknownUuid, 2)), kNotFound);
+  EXPECT_EQ(ReasonOf(hypervisor_->RequestHotplugMemory(kUnknownUuid, 128)), kNotFound);
+  EXPECT_EQ(ReasonOf(hypervisor_->SetBalloon(kUnknownUuid, 128)), kNotFound);
   EXPECT_EQ(hypervisor_->UndefineDomain(kUnknownUuid), absl::OkStatus());
 }
 
@@ -166,6 +170,10 @@ TEST_F(HypervisorContract, DoesNothingToAStoppedDomain) {
   EXPECT_EQ(ReasonOf(hypervisor_->ResetDomain(spec.uuid)), kWrongState);
   EXPECT_EQ(ReasonOf(hypervisor_->TakeScreenshot(spec.uuid).status()), kWrongState);
   EXPECT_EQ(ReasonOf(hypervisor_->OpenConsole(spec.uuid, true, {}).status()), kWrongState);
+  EXPECT_EQ(ReasonOf(hypervisor_->GetDomainSize(spec.uuid).status()), kWrongState);
+  EXPECT_EQ(ReasonOf(hypervisor_->AddVcpus(spec.uuid, 2)), kWrongState);
+  EXPECT_EQ(ReasonOf(hypervisor_->RequestHotplugMemory(spec.uuid, 128)), kWrongState);
+  EXPECT_EQ(ReasonOf(hypervisor_->SetBalloon(spec.uuid, 128)), kWrongState);
 }
 
 TEST_F(HypervisorContract, StartsAndDestroys) {

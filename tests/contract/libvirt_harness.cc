@@ -141,13 +141,19 @@ void LibvirtHarness::MakeGuestDeaf(Hypervisor& hypervisor, const std::string& uu
   ASSERT_TRUE(log.WaitForText("now-42")) << log.text();
 }
 
-void LibvirtHarness::LetGuestRun(Hypervisor& hypervisor, const std::string& uuid) {
+void LibvirtHarness::InGuest(Hypervisor& hypervisor, const std::string& uuid,
+                             const std::string& command) {
   ConsoleLog log;
   const auto session = hypervisor.OpenConsole(uuid, true, log.Handler());
   ASSERT_TRUE(session.ok()) << session.status();
-  // By the guest's own clock. The echo of the line does not hold the result.
-  WriteAll(**session, "sleep 6; echo slept-$((40+2))\n");
-  ASSERT_TRUE(log.WaitForText("slept-42")) << log.text();
+  // The echo of the line does not hold the result.
+  WriteAll(**session, command + " && echo did-$((40+2))\n");
+  ASSERT_TRUE(log.WaitForText("did-42")) << log.text();
+}
+
+void LibvirtHarness::LetGuestRun(Hypervisor& hypervisor, const std::string& uuid) {
+  // By the guest's own clock.
+  InGuest(hypervisor, uuid, "sleep 6");
 }
 
 void LibvirtHarness::Clean() {

@@ -30,6 +30,8 @@ class LibvirtHarness final : public ContractHarness {
   void SaveDomain(Hypervisor& hypervisor, const std::string& uuid) override;
   void KillGuest(const DomainSpec& spec) override;
   void MakeGuestDeaf(Hypervisor& hypervisor, const std::string& uuid) override;
+  void InGuest(Hypervisor& hypervisor, const std::string& uuid,
+               const std::string& command) override;
   void LetGuestRun(Hypervisor& hypervisor, const std::string& uuid) override;
   void Clean() override;
 

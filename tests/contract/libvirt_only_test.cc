@@ -167,6 +167,12 @@ void Uefi(LibvirtHarness& harness, DomainSpec& spec) {
   spec.memory_mib = 256;
 }
 
+void Growable(LibvirtHarness&, DomainSpec& spec) {
+  spec.max_vcpus = 4;
+  spec.hotplug_memory_mib = 1024;
+  spec.hotplug_requested_mib = 132;
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Variants, LibvirtHardware,
     testing::Values(
@@ -191,7 +197,13 @@ INSTANTIATE_TEST_SUITE_P(
                    s.vcpus = 4;
                    s.nics[0].mtu = 1400;
                  }},
-        Hardware{"FullQ35", Fill},
+        Hardware{"FullQ35", Fill}, Hardware{"GrowableQ35", Growable},
+        Hardware{"GrowablePc",
+                 [](LibvirtHarness& h, DomainSpec& s) {
+                   s.machine_family = MachineFamily::kPc;
+                   Fill(h, s);
+                   Growable(h, s);
+                 }},
         Hardware{"FullPc",
                  [](LibvirtHarness& h, DomainSpec& s) {
                    s.machine_family = MachineFamily::kPc;

@@ -9,6 +9,7 @@ import pytest
 from tests.e2e.conftest import DEBIAN_USER
 from tests.harness.api import ApiError
 from tests.harness.ssh import Ssh
+from tests.harness.waiting import wait_until
 
 INSTANCE = "ins-debian01"
 DATA_DISK = "disk-data0001"
@@ -20,6 +21,10 @@ USER_DATA = """\
 write_files:
   - path: /etc/from-user-data
     content: written by user data
+  - path: /etc/udev/rules.d/80-hotplug.rules
+    content: |
+      SUBSYSTEM=="memory", ACTION=="add", ATTR{state}=="offline", ATTR{state}="online_movable"
+      SUBSYSTEM=="cpu", ACTION=="add", TEST=="online", ATTR{online}=="0", ATTR{online}="1"
 runcmd:
   - [sh, -c, "echo ran >>/var/lib/runcmd-ran"]
 """
@@ -43,8 +48,10 @@ def create_request(image_id: str, public_key: str) -> dict:
         "spec": {
             "name": "web server",
             "imageId": image_id,
-            "vcpus": 2,
+            "vcpus": 1,
+            "maxVcpus": 2,
             "memoryMib": "1024",
+            "maxMemoryMib": "2048",
             "systemDisk": {"sizeBytes": str(10 * GIB)},
             "dataDisks": [{"id": DATA_DISK, "sizeBytes": str(2 * GIB)}],
             "nics": [{"ipv4Address": ADDRESS}],
@@ -72,6 +79,28 @@ def check_inside(ssh: Ssh) -> None:
     assert ssh.run("cat /var/lib/runcmd-ran") == "ran"
 
 
+def check_online_resize(api, ssh: Ssh) -> None:
+    """vCPUs and memory come and go without a reboot, and the guest uses them."""
+
+    def resize(**to) -> None:
+        request = {"instanceId": INSTANCE, "online": True, "timeout": "180s", **to}
+        api.do("InstanceService/ResizeInstance", request, timeout=240)
+
+    def memory_mib() -> int:
+        return int(ssh.run("awk '/^MemTotal:/ {print $2}' /proc/meminfo")) // 1024
+
+    before = memory_mib()
+    assert ssh.run("nproc") == "1"
+    resize(vcpus=2, memoryMib="1536")
+    wait_until(lambda: ssh.run("nproc") == "2", 60, "the guest uses its second vCPU")
+    wait_until(lambda: memory_mib() > before + 450, 60, "the guest uses its new memory")
+    # All of that again, and a part of what it booted with.
+    resize(memoryMib="896")
+    assert before - 200 < memory_mib() < before - 100
+    resize(memoryMib="1536")
+    wait_until(lambda: memory_mib() > before + 450, 60, "the guest uses its new memory again")
+
+
 def test_the_life_of_a_debian_guest(node, agent, api, debian_image, key):
     api.do("InstanceService/CreateInstance", create_request(debian_image, key.public))
     instance = api.instance(INSTANCE)
@@ -81,6 +110,7 @@ def test_the_life_of_a_debian_guest(node, agent, api, debian_image, key):
     ssh = Ssh(node, ADDRESS, key, DEBIAN_USER)
     first_boot = ssh.wait(BOOT_TIMEOUT)
     check_inside(ssh)
+    check_online_resize(api, ssh)
     ssh.run("echo kept | sudo tee /root/kept >/dev/null && sync")
 
     # A soft reboot: another boot of the same system.
@@ -91,6 +121,7 @@ def test_the_life_of_a_debian_guest(node, agent, api, debian_image, key):
     )
     second_boot = ssh.wait(BOOT_TIMEOUT, other_than=first_boot)
     assert ssh.run("sudo cat /root/kept") == "kept"
+    assert ssh.run("nproc") == "2", "kept over the reboot"
     assert ssh.run("cat /var/lib/runcmd-ran") == "ran", "user data is for the first boot only"
     assert api.instance(INSTANCE)["state"] == "RUNNING"
 
@@ -117,6 +148,7 @@ def test_the_life_of_a_debian_guest(node, agent, api, debian_image, key):
     third_boot = ssh.wait(BOOT_TIMEOUT, other_than=second_boot)
     assert third_boot not in (first_boot, second_boot)
     assert ssh.run("sudo cat /root/shutdown") == "in good order"
+    assert ssh.run("nproc") == "2", "kept over stop and start"
     printed = len(agent.console(INSTANCE))
     api.do("InstanceService/StopInstance", {"instanceId": INSTANCE, "mode": "STOP_MODE_HARD"})
     instance = api.instance(INSTANCE)

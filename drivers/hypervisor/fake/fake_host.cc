@@ -167,6 +167,7 @@ absl::Status FakeHost::Start(const std::string& uuid) {
     return fake::WrongState(domain->spec.name, "is " + domain->reason + ", not stopped");
   }
   if (domain->managed_save) return fake::WrongState(domain->spec.name, "has a saved state");
+  TakeHardware(*domain);
   Boot(*domain);
   SetState(*domain, PowerState::kRunning, "booted");
   return absl::OkStatus();

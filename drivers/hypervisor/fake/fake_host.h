@@ -36,6 +36,10 @@ enum class FakeMethod {
   kRebootDomain,
   kResetDomain,
   kUndefineDomain,
+  kGetDomainSize,
+  kAddVcpus,
+  kRequestHotplugMemory,
+  kSetBalloon,
   kTakeScreenshot,
   kOpenConsole,
   kGetDomainMetadata,
@@ -100,6 +104,10 @@ class FakeHost {
   // A guest that ignores the request to shut down or reboot. Both are obeyed by default.
   absl::Status IgnoreShutdown(const std::string& uuid, bool ignore);
   absl::Status IgnoreReboot(const std::string& uuid, bool ignore);
+  // A guest that does not act on requests for memory, which others do at once. GuestTakesMemory
+  // lets either have this much of its virtio-mem device.
+  absl::Status IgnoreMemory(const std::string& uuid, bool ignore);
+  absl::Status GuestTakesMemory(const std::string& uuid, uint64_t mib);
   absl::Status GuestPrints(const std::string& uuid, std::string_view text);
 
   // --- Others than the agent ---
@@ -112,6 +120,8 @@ class FakeHost {
 
   std::vector<DomainStatus> Domains() const;
   std::optional<DomainSpec> FindSpec(const std::string& uuid) const;
+  // Of a domain that is on.
+  std::optional<DomainSize> SizeOf(const std::string& uuid) const;
   // How often the domain was started, reset or rebooted.
   int Boots(const std::string& uuid) const;
   // How many calls of the method were made, those that failed included.
@@ -140,6 +150,10 @@ class FakeHost {
     bool managed_save = false;
     bool ignore_shutdown = false;
     bool ignore_reboot = false;
+    bool ignore_memory = false;
+    // While it is on: the hardware that it was started with, and what there is of it now.
+    DomainSpec hardware;
+    DomainSize size;
     int boots = 0;
     std::shared_ptr<Console> console;
 
@@ -181,6 +195,11 @@ class FakeHost {
   // Ends the domain's run: consoles close, a transient domain vanishes.
   void TurnOff(Domain& domain, std::string reason) CVM_REQUIRES(mutex_);
   void Boot(Domain& domain) CVM_REQUIRES(mutex_);
+  // fake_sizes.cc
+  void TakeHardware(Domain& domain) CVM_REQUIRES(mutex_);
+  absl::Status AddVcpus(const std::string& uuid, uint32_t vcpus) CVM_REQUIRES(mutex_);
+  absl::Status RequestHotplugMemory(const std::string& uuid, uint64_t mib) CVM_REQUIRES(mutex_);
+  absl::Status SetBalloon(const std::string& uuid, uint64_t mib) CVM_REQUIRES(mutex_);
   void CloseConsole(Domain& domain, const absl::Status& reason) CVM_REQUIRES(mutex_);
 
   absl::Status Define(const DomainSpec& spec) CVM_REQUIRES(mutex_);

@@ -152,6 +152,30 @@ absl::Status FakeHypervisor::UndefineDomain(const std::string& uuid) {
                      [&]() CVM_NO_THREAD_SAFETY_ANALYSIS { return host_->Undefine(uuid); });
 }
 
+absl::StatusOr<DomainSize> FakeHypervisor::GetDomainSize(const std::string& uuid) {
+  return host_->Call(FakeMethod::kGetDomainSize, uuid, client(),
+                     [&]() CVM_NO_THREAD_SAFETY_ANALYSIS -> absl::StatusOr<DomainSize> {
+                       CVM_ASSIGN_OR_RETURN(FakeHost::Domain * domain, host_->FindActive(uuid));
+                       return domain->size;
+                     });
+}
+
+absl::Status FakeHypervisor::AddVcpus(const std::string& uuid, uint32_t vcpus) {
+  return host_->Call(FakeMethod::kAddVcpus, uuid, client(),
+                     [&]() CVM_NO_THREAD_SAFETY_ANALYSIS { return host_->AddVcpus(uuid, vcpus); });
+}
+
+absl::Status FakeHypervisor::RequestHotplugMemory(const std::string& uuid, uint64_t mib) {
+  return host_->Call(
+      FakeMethod::kRequestHotplugMemory, uuid, client(),
+      [&]() CVM_NO_THREAD_SAFETY_ANALYSIS { return host_->RequestHotplugMemory(uuid, mib); });
+}
+
+absl::Status FakeHypervisor::SetBalloon(const std::string& uuid, uint64_t mib) {
+  return host_->Call(FakeMethod::kSetBalloon, uuid, client(),
+                     [&]() CVM_NO_THREAD_SAFETY_ANALYSIS { return host_->SetBalloon(uuid, mib); });
+}
+
 absl::StatusOr<Screenshot> FakeHypervisor::TakeScreenshot(const std::string& uuid) {
   return host_->Call(
       FakeMethod::kTakeScreenshot, uuid, client(),

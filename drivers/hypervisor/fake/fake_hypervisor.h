@@ -37,6 +37,10 @@ class FakeHypervisor final : public Hypervisor {
   absl::Status RebootDomain(const std::string& uuid) override;
   absl::Status ResetDomain(const std::string& uuid) override;
   absl::Status UndefineDomain(const std::string& uuid) override;
+  absl::StatusOr<DomainSize> GetDomainSize(const std::string& uuid) override;
+  absl::Status AddVcpus(const std::string& uuid, uint32_t vcpus) override;
+  absl::Status RequestHotplugMemory(const std::string& uuid, uint64_t mib) override;
+  absl::Status SetBalloon(const std::string& uuid, uint64_t mib) override;
   absl::StatusOr<Screenshot> TakeScreenshot(const std::string& uuid) override;
   absl::StatusOr<std::unique_ptr<ConsoleSession>> OpenConsole(const std::string& uuid,
                                                               bool take_over,

@@ -188,6 +188,7 @@ void FakeHost::AddForeignDomain(DomainSpec spec, PowerState state, bool persiste
   Domain& domain = domains_[spec.uuid];
   domain.spec = std::move(spec);
   domain.persistent = persistent;
+  TakeHardware(domain);
   SetState(domain, state, state == PowerState::kStopped ? "unknown" : "booted");
 }
 

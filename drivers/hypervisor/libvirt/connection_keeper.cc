@@ -92,6 +92,23 @@ void OnReboot(virConnectPtr, virDomainPtr domain, void* handle) {
   context->hub->Rebooted(context->generation, uuid, virDomainGetName(domain));
 }
 
+void TellMemoryChanged(virDomainPtr domain, void* handle) {
+  const auto context = Contexts::Instance().Find(handle);
+  if (context == nullptr) return;
+  char uuid[VIR_UUID_STRING_BUFLEN] = {};
+  virDomainGetUUIDString(domain, uuid);
+  context->hub->MemoryChanged(context->generation, uuid, virDomainGetName(domain));
+}
+
+void OnMemoryDeviceSize(virConnectPtr, virDomainPtr domain, const char* /*alias*/,
+                        unsigned long long /*size*/, void* handle) {
+  TellMemoryChanged(domain, handle);
+}
+
+void OnBalloon(virConnectPtr, virDomainPtr domain, unsigned long long /*actual*/, void* handle) {
+  TellMemoryChanged(domain, handle);
+}
+
 // One connection with its registrations; taken down by the destructor.
 class Session {
  public:
@@ -116,7 +133,11 @@ class Session {
     }
     CVM_RETURN_IF_ERROR(
         RegisterEvent(VIR_DOMAIN_EVENT_ID_LIFECYCLE, VIR_DOMAIN_EVENT_CALLBACK(OnLifecycle)));
-    return RegisterEvent(VIR_DOMAIN_EVENT_ID_REBOOT, VIR_DOMAIN_EVENT_CALLBACK(OnReboot));
+    CVM_RETURN_IF_ERROR(
+        RegisterEvent(VIR_DOMAIN_EVENT_ID_REBOOT, VIR_DOMAIN_EVENT_CALLBACK(OnReboot)));
+    CVM_RETURN_IF_ERROR(RegisterEvent(VIR_DOMAIN_EVENT_ID_MEMORY_DEVICE_SIZE_CHANGE,
+                                      VIR_DOMAIN_EVENT_CALLBACK(OnMemoryDeviceSize)));
+    return RegisterEvent(VIR_DOMAIN_EVENT_ID_BALLOON_CHANGE, VIR_DOMAIN_EVENT_CALLBACK(OnBalloon));
   }
 
   virConnectPtr get() const { return connection_.get(); }

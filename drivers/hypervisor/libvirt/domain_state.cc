@@ -150,9 +150,19 @@ std::vector<HypervisorEvent> EventTranslator::Lifecycle(const std::string& uuid,
   return {event};
 }
 
-HypervisorEvent EventTranslator::Rebooted(const std::string& uuid, const std::string& name) {
+HypervisorEvent EventTranslator::Rebooted(const std::string& uuid, const std::string& name) const {
+  return Happened(HypervisorEvent::Kind::kDomainRebooted, uuid, name);
+}
+
+HypervisorEvent EventTranslator::MemoryChanged(const std::string& uuid,
+                                               const std::string& name) const {
+  return Happened(HypervisorEvent::Kind::kDomainMemoryChanged, uuid, name);
+}
+
+HypervisorEvent EventTranslator::Happened(HypervisorEvent::Kind kind, const std::string& uuid,
+                                          const std::string& name) const {
   HypervisorEvent event;
-  event.kind = HypervisorEvent::Kind::kDomainRebooted;
+  event.kind = kind;
   const auto found = known_.find(uuid);
   if (found != known_.end()) {
     event.domains.push_back(found->second);

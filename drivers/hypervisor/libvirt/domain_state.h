@@ -28,7 +28,8 @@ class EventTranslator {
   // From virDomainEventType and its detail. Nothing for an event that changes no state.
   std::vector<HypervisorEvent> Lifecycle(const std::string& uuid, const std::string& name, int type,
                                          int detail);
-  HypervisorEvent Rebooted(const std::string& uuid, const std::string& name);
+  HypervisorEvent Rebooted(const std::string& uuid, const std::string& name) const;
+  HypervisorEvent MemoryChanged(const std::string& uuid, const std::string& name) const;
 
   // How many events there have been of this domain.
   uint64_t EventCount(const std::string& uuid) const;
@@ -40,6 +41,10 @@ class EventTranslator {
                                         uint64_t event_count);
 
  private:
+  // An event of a domain that runs, which changes nothing of what is known of it.
+  HypervisorEvent Happened(HypervisorEvent::Kind kind, const std::string& uuid,
+                           const std::string& name) const;
+
   std::map<std::string, uint64_t> event_counts_;
   std::map<std::string, DomainStatus> known_;
 };

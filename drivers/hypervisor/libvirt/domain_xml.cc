@@ -1,17 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "drivers/hypervisor/libvirt/domain_xml.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_replace.h"
 #include "common/errors.h"
 #include "common/status_macros.h"
 #include "drivers/hypervisor/domain_check.h"
 #include "drivers/hypervisor/libvirt/domain_xml_devices.h"
+#include "fmt/format.h"
 #include "pugixml.hpp"
 
 namespace cvm::hypervisor {
 namespace {
 
 constexpr char kTcgCpuModel[] = "Nehalem";
+
+uint32_t MaxVcpus(const DomainSpec& spec) { return std::max(spec.max_vcpus, spec.vcpus); }
 
 class StringWriter final : public pugi::xml_writer {
  public:
@@ -95,8 +100,32 @@ void AppendCpu(pugi::xml_node domain, const DomainSpec& spec, bool kvm) {
   pugi::xml_node topology = cpu.append_child("topology");
   topology.append_attribute("sockets") = "1";
   topology.append_attribute("dies") = "1";
-  topology.append_attribute("cores") = spec.vcpus;
+  topology.append_attribute("cores") = MaxVcpus(spec);
   topology.append_attribute("threads") = "1";
+  if (spec.hotplug_memory_mib == 0) return;
+  // Memory devices belong to a node, so there has to be one.
+  pugi::xml_node cell = cpu.append_child("numa").append_child("cell");
+  cell.append_attribute("id") = "0";
+  cell.append_attribute("cpus") = fmt::format("0-{}", MaxVcpus(spec) - 1).c_str();
+  cell.append_attribute("memory") = std::to_string(spec.memory_mib).c_str();
+  cell.append_attribute("unit") = "MiB";
+}
+
+// What the guest has at boot, and what it can be grown to.
+void AppendSize(pugi::xml_node domain, const DomainSpec& spec) {
+  const auto memory = [&domain](const char* element, uint64_t mib) {
+    pugi::xml_node node = AppendText(domain, element, std::to_string(mib));
+    node.append_attribute("unit") = "MiB";
+    return node;
+  };
+  const uint64_t most = spec.memory_mib + spec.hotplug_memory_mib;
+  // virtio-mem takes none of the slots, but libvirt wants to know a number of them.
+  if (spec.hotplug_memory_mib != 0) memory("maxMemory", most).append_attribute("slots") = "1";
+  memory("memory", most);
+  memory("currentMemory", spec.balloon_mib == 0 ? spec.memory_mib : spec.balloon_mib);
+  pugi::xml_node vcpu = AppendText(domain, "vcpu", std::to_string(MaxVcpus(spec)));
+  vcpu.append_attribute("placement") = "static";
+  if (MaxVcpus(spec) != spec.vcpus) vcpu.append_attribute("current") = spec.vcpus;
 }
 
 void AppendClock(pugi::xml_node domain, bool windows, bool hyperv) {
@@ -158,10 +187,7 @@ absl::StatusOr<std::string> WriteDomainXml(const DomainSpec& spec, const HostFac
   AppendText(domain, "uuid", spec.uuid);
   if (!spec.title.empty()) AppendText(domain, "title", spec.title);
   AppendMetadata(domain, spec.metadata);
-  for (const char* element : {"memory", "currentMemory"}) {
-    AppendText(domain, element, std::to_string(spec.memory_mib)).append_attribute("unit") = "MiB";
-  }
-  AppendText(domain, "vcpu", std::to_string(spec.vcpus)).append_attribute("placement") = "static";
+  AppendSize(domain, spec);
   AppendOs(domain, spec, facts, machine);
   AppendFeatures(domain, hyperv);
   AppendCpu(domain, spec, kvm);

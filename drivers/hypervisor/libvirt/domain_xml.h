@@ -20,6 +20,8 @@
 // - VNC listens on a unix socket in libvirt's own folder of the domain. Linux guests get no USB;
 //   Windows guests get a tablet, since its pointer is unusable otherwise.
 // - No suspend states: nothing wakes a guest from them.
+// - Memory that a running guest can be given is one virtio-mem device, which grows and shrinks in
+//   small steps; DIMMs come and go only as a whole. It lives in NUMA node 0.
 #pragma once
 
 #include <string>

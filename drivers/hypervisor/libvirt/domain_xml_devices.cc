@@ -23,6 +23,8 @@ constexpr unsigned kBridgeSlot = 0x08;
 constexpr unsigned kFirstNicSlot = 0x09;
 constexpr unsigned kFirstDiskSlot = kFirstNicSlot + kMaxNics;
 constexpr unsigned kLastSlot = 0x1f;
+// Of the root bus on q35, of the bridge on pc, beyond the last disk's.
+constexpr unsigned kMemorySlot = 0x0c;
 
 void AppendPciAddress(pugi::xml_node device, unsigned bus, unsigned slot, unsigned function = 0) {
   pugi::xml_node address = device.append_child("address");
@@ -209,6 +211,22 @@ void AppendScreen(const DomainSpec& spec, pugi::xml_node devices) {
   model.append_attribute("heads") = "1";
 }
 
+// Memory that the running guest takes and gives back. It costs nothing before it is taken.
+void AppendHotplugMemory(const DomainSpec& spec, bool q35, pugi::xml_node devices) {
+  if (spec.hotplug_memory_mib == 0) return;
+  pugi::xml_node memory = devices.append_child("memory");
+  memory.append_attribute("model") = "virtio-mem";
+  pugi::xml_node target = memory.append_child("target");
+  const auto size = [&target](const char* name, uint64_t mib) {
+    AppendText(target, name, std::to_string(mib)).append_attribute("unit") = "MiB";
+  };
+  size("size", spec.hotplug_memory_mib);
+  AppendText(target, "node", "0");
+  size("block", kHotplugStepMib);
+  size("requested", spec.hotplug_requested_mib);
+  AppendPciAddress(memory, q35 ? 0 : 1, kMemorySlot);
+}
+
 }  // namespace
 
 void AppendDevices(const DomainSpec& spec, bool kvm, pugi::xml_node devices) {
@@ -232,6 +250,7 @@ void AppendDevices(const DomainSpec& spec, bool kvm, pugi::xml_node devices) {
   // Windows reports a bug check through Hyper-V, which needs KVM, and knows no other way by itself.
   const bool hyperv = spec.os_family == OsFamily::kWindows && kvm;
   devices.append_child("panic").append_attribute("model") = hyperv ? "hyperv" : "isa";
+  AppendHotplugMemory(spec, q35, devices);
 }
 
 }  // namespace cvm::hypervisor

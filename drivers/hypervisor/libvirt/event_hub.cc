@@ -53,11 +53,16 @@ void EventHub::Disconnected(const std::string& message) {
 
 void EventHub::Lifecycle(uint64_t generation, const std::string& uuid, const std::string& name,
                          int type, int detail) {
-  Take(generation, {false, uuid, name, type, detail});
+  Take(generation, {Raw::Kind::kLifecycle, uuid, name, type, detail});
 }
 
 void EventHub::Rebooted(uint64_t generation, const std::string& uuid, const std::string& name) {
-  Take(generation, {true, uuid, name, 0, 0});
+  Take(generation, {Raw::Kind::kRebooted, uuid, name, 0, 0});
+}
+
+void EventHub::MemoryChanged(uint64_t generation, const std::string& uuid,
+                             const std::string& name) {
+  Take(generation, {Raw::Kind::kMemoryChanged, uuid, name, 0, 0});
 }
 
 uint64_t EventHub::EventCount(const std::string& uuid) const {
@@ -85,8 +90,12 @@ void EventHub::Take(uint64_t generation, Raw raw) {
 }
 
 void EventHub::Translate(const Raw& raw) {
-  if (raw.reboot) {
+  if (raw.kind == Raw::Kind::kRebooted) {
     Deliver(translator_.Rebooted(raw.uuid, raw.name));
+    return;
+  }
+  if (raw.kind == Raw::Kind::kMemoryChanged) {
+    Deliver(translator_.MemoryChanged(raw.uuid, raw.name));
     return;
   }
   for (HypervisorEvent& event : translator_.Lifecycle(raw.uuid, raw.name, raw.type, raw.detail)) {

@@ -34,6 +34,8 @@ class EventHub {
                  int detail) CVM_EXCLUDES(mutex_);
   void Rebooted(uint64_t generation, const std::string& uuid, const std::string& name)
       CVM_EXCLUDES(mutex_);
+  void MemoryChanged(uint64_t generation, const std::string& uuid, const std::string& name)
+      CVM_EXCLUDES(mutex_);
 
   // As EventTranslator's; for a look at a domain after a change whose event libvirt may not send.
   uint64_t EventCount(const std::string& uuid) const CVM_EXCLUDES(mutex_);
@@ -42,7 +44,8 @@ class EventHub {
 
  private:
   struct Raw {
-    bool reboot = false;
+    enum class Kind { kLifecycle, kRebooted, kMemoryChanged };
+    Kind kind = Kind::kLifecycle;
     std::string uuid;
     std::string name;
     int type = 0;

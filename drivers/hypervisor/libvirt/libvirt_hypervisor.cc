@@ -14,6 +14,7 @@
 #include "drivers/hypervisor/libvirt/connection_keeper.h"
 #include "drivers/hypervisor/libvirt/console.h"
 #include "drivers/hypervisor/libvirt/domain_calls.h"
+#include "drivers/hypervisor/libvirt/domain_size.h"
 #include "drivers/hypervisor/libvirt/domain_xml.h"
 #include "drivers/hypervisor/libvirt/event_hub.h"
 
@@ -128,6 +129,30 @@ class LibvirtHypervisor final : public Hypervisor {
   absl::Status UndefineDomain(const std::string& uuid) override {
     return general_->Call(Deadline(), [uuid](virConnectPtr connection) {
       return hypervisor::UndefineDomain(connection, uuid);
+    });
+  }
+
+  absl::StatusOr<DomainSize> GetDomainSize(const std::string& uuid) override {
+    return general_->Call(Deadline(), [uuid](virConnectPtr connection) {
+      return hypervisor::GetDomainSize(connection, uuid);
+    });
+  }
+
+  absl::Status AddVcpus(const std::string& uuid, uint32_t vcpus) override {
+    return general_->Call(LongDeadline(), [uuid, vcpus](virConnectPtr connection) {
+      return hypervisor::AddVcpus(connection, uuid, vcpus);
+    });
+  }
+
+  absl::Status RequestHotplugMemory(const std::string& uuid, uint64_t mib) override {
+    return general_->Call(Deadline(), [uuid, mib](virConnectPtr connection) {
+      return hypervisor::RequestHotplugMemory(connection, uuid, mib);
+    });
+  }
+
+  absl::Status SetBalloon(const std::string& uuid, uint64_t mib) override {
+    return general_->Call(Deadline(), [uuid, mib](virConnectPtr connection) {
+      return hypervisor::SetBalloon(connection, uuid, mib);
     });
   }
 

@@ -39,6 +39,14 @@ const char* NameOf(FakeMethod method) {
       return "ResetDomain";
     case FakeMethod::kUndefineDomain:
       return "UndefineDomain";
+    case FakeMethod::kGetDomainSize:
+      return "GetDomainSize";
+    case FakeMethod::kAddVcpus:
+      return "AddVcpus";
+    case FakeMethod::kRequestHotplugMemory:
+      return "RequestHotplugMemory";
+    case FakeMethod::kSetBalloon:
+      return "SetBalloon";
     default:
       return "other";
   }

@@ -53,6 +53,8 @@ TEST(Config, ReadsEveryKey) {
     default_system_disk_gib = 13
     max_image_gib = 14
     max_instances = 15
+    max_vcpus_ratio = 4
+    max_memory_ratio = 2.5
     [operations]
     soft_stop_timeout = "16s"
     hypervisor_grace = "17s"
@@ -94,6 +96,8 @@ TEST(Config, ReadsEveryKey) {
   EXPECT_EQ(config->limits.default_system_disk_gib, 13);
   EXPECT_EQ(config->limits.max_image_gib, 14);
   EXPECT_EQ(config->limits.max_instances, 15);
+  EXPECT_EQ(config->limits.max_vcpus_ratio, 4);
+  EXPECT_EQ(config->limits.max_memory_ratio, 2.5);
   EXPECT_EQ(config->operations.soft_stop_timeout, absl::Seconds(16));
   EXPECT_EQ(config->operations.hypervisor_grace, absl::Seconds(17));
   EXPECT_EQ(config->operations.retention, absl::Hours(18));
@@ -134,6 +138,8 @@ TEST(Config, RefusesBadValues) {
       {"[listen]\nmax_threads = 1", "agent.toml:2"},
       {"[limits]\nmax_instances = 0", "agent.toml:2"},
       {"[limits]\ncpu_overcommit = 0.01", "agent.toml:2"},
+      {"[limits]\nmax_vcpus_ratio = 0.9", "agent.toml:2"},
+      {"[limits]\nmax_memory_ratio = 0", "agent.toml:2"},
       {"[operations]\nretention = '1s'", "agent.toml:2"},
       {"[operations]\nsoft_stop_timeout = 'soon'", "agent.toml:2"},
       {"[[network]]\nid='a'\nbridge='b'", "subnet"},

@@ -119,11 +119,17 @@ TEST_F(ResizeTest, RefusesBadInput) {
   ExpectSize(1, 128);
 }
 
-TEST_F(ResizeTest, SaysThatARunningGuestIsNotResizedYet) {
-  agent_.MakeInstance(kId);
-  auto request = Request(2, 0);
-  request.set_online(true);
-  EXPECT_EQ(Refusal(request), ErrorReason::ERROR_REASON_NOT_IMPLEMENTED);
+TEST_F(ResizeTest, CountsTheNewSizeFromTheSubmissionOn) {
+  agent_.MakeInstance(kId, false);
+  agent_.host->HangNext(FakeMethod::kDefineDomain);
+  const auto submitted = agent_.instances().Resize(agent_.caller, Request(2, 256));
+  ASSERT_TRUE(submitted.ok()) << submitted.status();
+  ASSERT_TRUE(agent_.host->WaitForHung(FakeMethod::kDefineDomain));
+  EXPECT_EQ(agent_.Find(kId)->pending_size().vcpus(), 2u);
+  EXPECT_EQ(agent_.Find(kId)->pending_size().memory_mib(), 256u);
+  agent_.host->ReleaseHung(FakeMethod::kDefineDomain, hypervisor::HungOutcome::kAnswered);
+  EXPECT_EQ(agent_.WaitEnd(submitted->id()).state(), Operation::SUCCESS);
+  EXPECT_FALSE(agent_.Find(kId)->has_pending_size());
 }
 
 }  // namespace

@@ -269,7 +269,16 @@ TEST_F(CvmctlTest, ResizeSendsWhatIsGiven) {
   EXPECT_EQ(seen.vcpus(), 0u);
   EXPECT_EQ(seen.memory_mib(), 2048u);
   EXPECT_TRUE(seen.force_stop());
+  EXPECT_FALSE(seen.online());
+  EXPECT_FALSE(seen.has_timeout());
+  EXPECT_EQ(Run({"instance", "resize", kId, "--vcpus", "2", "--online", "--guest-timeout", "90s"})
+                .exit_code,
+            0);
+  EXPECT_EQ(seen.vcpus(), 2u);
+  EXPECT_TRUE(seen.online());
+  EXPECT_EQ(seen.timeout().seconds(), 90);
   EXPECT_EQ(Run({"instance", "resize", kId, "--memory", "much"}).exit_code, 2);
+  EXPECT_EQ(Run({"instance", "resize", kId, "--guest-timeout", "long"}).exit_code, 2);
 }
 
 TEST_F(CvmctlTest, UpdateNamesInItsMaskWhatIsGiven) {

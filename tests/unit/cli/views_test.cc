@@ -93,6 +93,16 @@ Stage        done
 )");
 }
 
+TEST(InstanceView, ShowsWhatItCanBeGrownToAndBootsWith) {
+  const auto instance = Parse<agent::v1::Instance>(R"pb(
+    id: "ins-00000001"
+    spec { vcpus: 2 max_vcpus: 8 memory_mib: 1536 max_memory_mib: 4096 }
+    boot_memory_mib: 1024)pb");
+  const std::string view = InstanceView(instance, {});
+  EXPECT_THAT(view, ::testing::HasSubstr("2, up to 8 online\n"));
+  EXPECT_THAT(view, ::testing::HasSubstr("1.5 GiB, up to 4 GiB online, 1 GiB at boot\n"));
+}
+
 TEST(InstanceView, ShowsWhatIsRefusedNow) {
   const auto instance = Parse<agent::v1::Instance>(R"pb(
     id: "ins-00000001"

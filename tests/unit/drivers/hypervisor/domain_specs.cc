@@ -139,6 +139,15 @@ std::vector<NamedSpec> GoldenSpecs() {
   raw->disks[0].format = DiskFormat::kRaw;
   raw->disks[0].discard = false;
   add("nic-mtu", PlainSpec())->nics[0].mtu = 9000;
+  add("growable-vcpus", PlainSpec())->max_vcpus = 8;
+  DomainSpec* growable = add("growable-memory", PlainSpec());
+  growable->hotplug_memory_mib = 1536;
+  DomainSpec* grown = add("grown-full-pc-kvm", Full(MachineFamily::kPc), true);
+  grown->vcpus = 2;
+  grown->max_vcpus = 4;
+  grown->hotplug_memory_mib = 512;
+  grown->hotplug_requested_mib = 132;
+  add("ballooned", PlainSpec())->balloon_mib = 300;
   return specs;
 }
 

@@ -189,6 +189,31 @@ TEST_P(BadDomainSpec, IsRefused) {
 std::vector<BadSpec> BadSpecs() {
   constexpr ErrorReason kMissing = ErrorReason::ERROR_REASON_MISSING_FIELD;
   return {
+      {"MaxVcpusBelowVcpus",
+       [](DomainSpec& s) {
+         s.vcpus = 2;
+         s.max_vcpus = 1;
+       },
+       "max_vcpus"},
+      {"MaxVcpusTooMany", [](DomainSpec& s) { s.max_vcpus = 256; }, "max_vcpus"},
+      {"HotplugNotInPieces", [](DomainSpec& s) { s.hotplug_memory_mib = 64; },
+       "hotplug_memory_mib"},
+      {"HotplugTooLarge", [](DomainSpec& s) { s.hotplug_memory_mib = kMaxMemoryMib; },
+       "hotplug_memory_mib"},
+      {"RequestedNotInSteps",
+       [](DomainSpec& s) {
+         s.hotplug_memory_mib = 128;
+         s.hotplug_requested_mib = 2;
+       },
+       "hotplug_requested_mib"},
+      {"RequestedAboveTheDevice",
+       [](DomainSpec& s) {
+         s.hotplug_memory_mib = 128;
+         s.hotplug_requested_mib = 132;
+       },
+       "hotplug_requested_mib"},
+      {"BalloonAboveTheMemory", [](DomainSpec& s) { s.balloon_mib = s.memory_mib + 1; },
+       "balloon_mib"},
       {"NoName", [](DomainSpec& s) { s.name.clear(); }, "name", kMissing},
       {"NameWithSlash", [](DomainSpec& s) { s.name = "a/b"; }, "name"},
       {"NameWithLineBreak", [](DomainSpec& s) { s.name = "a\nb"; }, "name"},

@@ -9,6 +9,7 @@
 #include "drivers/hypervisor/libvirt/event_hub.h"
 #include "drivers/hypervisor/libvirt/host_facts.h"
 #include "drivers/hypervisor/libvirt/libvirt_errors.h"
+#include "drivers/hypervisor/libvirt/memory_device_xml.h"
 #include "gtest/gtest.h"
 
 namespace cvm::hypervisor {
@@ -196,6 +197,10 @@ TEST(EventHub, DeliversTheListBeforeTheEventsThatCameMeanwhile) {
   EXPECT_EQ(events[0].kind, Kind::kConnected);
   EXPECT_EQ(events[1].domains[0].state, PowerState::kStopped);
   EXPECT_EQ(events[2].kind, Kind::kDomainRebooted);
+  hub.MemoryChanged(1, kUuid, "a");
+  wait_for(4);
+  EXPECT_EQ(events[3].kind, Kind::kDomainMemoryChanged);
+  EXPECT_EQ(events[3].domains[0].uuid, kUuid);
   hub.Disconnected("gone");
   hub.Disconnected("still gone");
   hub.Lifecycle(1, kUuid, "a", VIR_DOMAIN_EVENT_STARTED, 0);
@@ -203,14 +208,63 @@ TEST(EventHub, DeliversTheListBeforeTheEventsThatCameMeanwhile) {
   hub.Lifecycle(1, kUuid, "a", VIR_DOMAIN_EVENT_STARTED, 0);
   hub.Connected(1, {});
   hub.Connected(2, {});
-  wait_for(5);
-  EXPECT_EQ(events[3].kind, Kind::kDisconnected);
-  EXPECT_EQ(events[3].message, "gone");
-  EXPECT_EQ(events[4].kind, Kind::kConnected);
-  EXPECT_TRUE(events[4].domains.empty());
+  wait_for(6);
+  EXPECT_EQ(events[4].kind, Kind::kDisconnected);
+  EXPECT_EQ(events[4].message, "gone");
+  EXPECT_EQ(events[5].kind, Kind::kConnected);
+  EXPECT_TRUE(events[5].domains.empty());
   hub.Stop();
   hub.Lifecycle(2, kUuid, "a", VIR_DOMAIN_EVENT_STARTED, 0);
-  EXPECT_EQ(events.size(), 5u);
+  EXPECT_EQ(events.size(), 6u);
+}
+
+constexpr char kMemoryXml[] = R"(<domain type='qemu'>
+  <memory unit='KiB'>524288</memory>
+  <devices>
+    <memory model='dimm'><target><size unit='KiB'>1024</size></target></memory>
+    <memory model='virtio-mem'>
+      <target>
+        <size unit='KiB'>262144</size>
+        <block unit='KiB'>4096</block>
+        <requested unit='KiB'>135168</requested>
+        <current unit='KiB'>131072</current>
+      </target>
+      <alias name='ua-&lt;x&gt;'/>
+    </memory>
+  </devices>
+</domain>)";
+
+TEST(MemoryDeviceXml, ReadsWhatWasAskedForAndWhatIsThere) {
+  const auto device = ReadMemoryDevice(kMemoryXml);
+  ASSERT_TRUE(device.ok() && device->has_value()) << device.status();
+  EXPECT_EQ((*device)->requested_mib, 132u);
+  EXPECT_EQ((*device)->current_mib, 128u);
+}
+
+TEST(MemoryDeviceXml, AsksForAnotherSizeAndLeavesTheRest) {
+  const auto device = ReadMemoryDevice(kMemoryXml, 256);
+  ASSERT_TRUE(device.ok() && device->has_value()) << device.status();
+  const std::string& xml = (*device)->xml;
+  EXPECT_TRUE(xml.starts_with("<memory model=\"virtio-mem\">")) << xml;
+  EXPECT_NE(xml.find("<requested unit=\"KiB\">262144</requested>"), std::string::npos) << xml;
+  EXPECT_NE(xml.find("<alias name=\"ua-&lt;x"), std::string::npos) << xml;
+  EXPECT_EQ(xml.find("dimm"), std::string::npos) << xml;
+}
+
+TEST(MemoryDeviceXml, KnowsThatThereIsNone) {
+  const auto device = ReadMemoryDevice("<domain><devices/></domain>");
+  ASSERT_TRUE(device.ok()) << device.status();
+  EXPECT_FALSE(device->has_value());
+}
+
+TEST(MemoryDeviceXml, RefusesWhatItDoesNotUnderstand) {
+  EXPECT_EQ(ReasonOf(ReadMemoryDevice("<domain>").status()),
+            ErrorReason::ERROR_REASON_HYPERVISOR_ERROR);
+  EXPECT_EQ(ReasonOf(ReadMemoryDevice("<domain><devices><memory model='virtio-mem'><target>"
+                                      "<requested unit='MiB'>1</requested></target></memory>"
+                                      "</devices></domain>")
+                         .status()),
+            ErrorReason::ERROR_REASON_HYPERVISOR_ERROR);
 }
 
 TEST(HostFacts, ReadsMachineTypes) {
