@@ -9,18 +9,23 @@
 
 #include <filesystem>
 
+#include "absl/strings/ascii.h"
+#include "agent/core/boot_start.h"
+#include "agent/core/host_manager.h"
 #include "agent/core/host_view.h"
 #include "agent/core/image_manager.h"
 #include "agent/core/instance_manager.h"
 #include "agent/core/operation_engine.h"
 #include "agent/core/power_monitor.h"
 #include "agent/core/recycle_bin.h"
+#include "agent/core/volume_manager.h"
 #include "agent/core/workflows.h"
 #include "agent/services/host_service.h"
 #include "agent/services/image_service.h"
 #include "agent/services/instance_service.h"
 #include "agent/services/operation_service.h"
 #include "agent/services/server.h"
+#include "agent/services/volume_service.h"
 #include "agent/store/store.h"
 #include "agent/version.h"
 #include "common/errors.h"
@@ -37,6 +42,7 @@ namespace {
 constexpr size_t kRequestKeyBytes = 32;
 constexpr absl::Duration kShutdownGrace = absl::Seconds(5);
 constexpr absl::Duration kHousekeeping = absl::Hours(1);
+constexpr absl::Duration kBootStartTick = absl::Milliseconds(500);
 
 absl::Status MakeTree(const Config& config, const Paths& paths) {
   CVM_RETURN_IF_ERROR(MakeFolders(config.state_dir, 0711));
@@ -89,6 +95,14 @@ absl::StatusOr<core::DiskSpace> DiskSpaceOf(const std::string& folder) {
                          .free_bytes = uint64_t{stat.f_bavail} * stat.f_frsize};
 }
 
+// Of this boot of the host.
+absl::StatusOr<std::string> ReadBootId() {
+  CVM_ASSIGN_OR_RETURN(const std::string text, ReadFile("/proc/sys/kernel/random/boot_id", 64));
+  const std::string id(absl::StripAsciiWhitespace(text));
+  if (id.empty()) return absl::InternalError("the kernel gives no boot id");
+  return id;
+}
+
 LogLevel LogLevelOf(const std::string& word) {
   if (word == "debug") return LogLevel::kDebug;
   if (word == "warning") return LogLevel::kWarning;
@@ -100,6 +114,9 @@ void LogIfError(const absl::Status& status, std::string_view what) {
   if (!status.ok()) CVM_LOG_WARNING("{}: {}", what, std::string(status.message()));
 }
 
+// Of what the agent does of its own accord.
+core::Caller AgentCaller() { return {.scope = "agent"}; }
+
 sigset_t StopSignals() {
   sigset_t signals;
   sigemptyset(&signals);
@@ -109,7 +126,8 @@ sigset_t StopSignals() {
 }
 
 // Waits for a stop signal; meanwhile pats the watchdog and does what is done from time to time.
-void WaitForStop(Store& store, absl::Duration retention, core::RecycleBin& recycle_bin) {
+void WaitForStop(Store& store, absl::Duration retention, core::RecycleBin& recycle_bin,
+                 core::BootStart& boot_start) {
   const sigset_t signals = StopSignals();
   const absl::Duration watchdog = WatchdogInterval().value_or(absl::Minutes(2));
   absl::Duration since_housekeeping = kHousekeeping;
@@ -120,7 +138,9 @@ void WaitForStop(Store& store, absl::Duration retention, core::RecycleBin& recyc
       since_housekeeping = absl::ZeroDuration();
       LogIfError(store.ForgetOperations(absl::Now() - retention), "cannot forget old operations");
     }
-    const absl::Duration step = std::min(watchdog / 2, absl::Minutes(1));
+    const bool starting = boot_start.Tick();
+    const absl::Duration step =
+        starting ? kBootStartTick : std::min(watchdog / 2, absl::Minutes(1));
     const timespec timeout = absl::ToTimespec(step);
     const int signal = sigtimedwait(&signals, nullptr, &timeout);
     if (signal > 0) {
@@ -177,10 +197,20 @@ absl::Status RunAgent(const Config& config) {
        .crash_hook = core::CrashHookFromEnvironment()});
   core::InstanceManager instances(core, engine);
   core::ImageManager images(core, engine);
+  core::VolumeManager volumes(core, engine);
+  core::HostManager host_manager(core, engine);
   core::HostView host(core, kVersion);
+  CVM_ASSIGN_OR_RETURN(std::string boot_id, ReadBootId());
+  core::BootStart boot_start(core, std::move(boot_id),
+                             [&instances](const v1::StartInstanceRequest& request) {
+                               return instances.Start(AgentCaller(), request);
+                             });
+  CVM_RETURN_IF_ERROR(boot_start.NoteBoot());
 
   power.Start([&engine](const std::string& instance_id) {
-    instance_id.empty() ? engine.WakeAll() : engine.Wake(instance_id);
+    if (instance_id.empty()) return engine.WakeAll();
+    engine.Wake(instance_id);
+    engine.Wake(core::kHostTarget);
   });
   hypervisor->Start([&power](const hypervisor::HypervisorEvent& event) { power.OnEvent(event); });
   CVM_RETURN_IF_ERROR(engine.Resume());
@@ -188,9 +218,11 @@ absl::Status RunAgent(const Config& config) {
   services::InstanceServiceImpl instance_service(instances, ledger.instances(), MakeUuid(random));
   services::OperationServiceImpl operation_service(engine, clock);
   services::ImageServiceImpl image_service(images);
-  services::HostServiceImpl host_service(host);
+  services::VolumeServiceImpl volume_service(volumes);
+  services::HostServiceImpl host_service(host, host_manager);
   absl::StatusOr<std::unique_ptr<services::Server>> server = services::Server::Start(
-      config.listen, {&instance_service, &operation_service, &image_service, &host_service});
+      config.listen,
+      {&instance_service, &operation_service, &image_service, &volume_service, &host_service});
   if (server.ok()) {
     LogIfError(
         NotifyReady(fmt::format("version {}, listening on {}", kVersion, config.listen.socket)),
@@ -198,9 +230,9 @@ absl::Status RunAgent(const Config& config) {
     core::RecycleBin recycle_bin(core, [&instances](const std::string& instance_id) {
       v1::DeleteInstanceRequest request;
       request.set_instance_id(instance_id);
-      return instances.Delete({.scope = "agent"}, request);
+      return instances.Delete(AgentCaller(), request);
     });
-    WaitForStop(*store, config.operations.retention, recycle_bin);
+    WaitForStop(*store, config.operations.retention, recycle_bin, boot_start);
     LogIfError(NotifyStopping("stopping"), "cannot tell systemd of the stop");
     (*server)->Shutdown(kShutdownGrace);
   }

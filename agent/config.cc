@@ -18,6 +18,7 @@ using core::Ipv4Subnet;
 
 constexpr std::array<std::string_view, 5> kCacheModes = {"none", "writeback", "writethrough",
                                                          "directsync", "unsafe"};
+constexpr std::array<std::string_view, 2> kBootStarts = {"always", "never"};
 constexpr std::array<std::string_view, 4> kLogLevels = {"debug", "info", "warning", "error"};
 
 void GetAbsolutePath(TomlTable& table, std::string_view key, std::string* out) {
@@ -141,6 +142,13 @@ absl::StatusOr<Config> Read(TomlFile file) {
                     &operations.recycle_period);
   table.GetDuration("retention", absl::Hours(1), absl::Hours(24 * 3650), &operations.retention);
   table.GetInt("workers", 1, 256, &operations.workers);
+  table.GetDuration("stop_guests_budget", absl::Seconds(1), absl::Hours(1),
+                    &operations.stop_guests_budget);
+  table.GetInt("stop_parallel", 1, 1000, &operations.stop_parallel);
+  GetOneOf(table, "boot_start", kBootStarts, &operations.boot_start);
+  table.GetInt("boot_start_parallel", 1, 256, &operations.boot_start_parallel);
+  table.GetDuration("boot_start_delay", absl::ZeroDuration(), absl::Hours(1),
+                    &operations.boot_start_delay);
 
   for (TomlTable& network : root.Tables("network")) {
     config.networks.push_back(ReadNetwork(network));

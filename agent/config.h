@@ -75,6 +75,16 @@ struct Config {
     // Of a DeleteInstance that names none. Zero: deleted at once.
     absl::Duration recycle_period = absl::ZeroDuration();
     int64_t workers = 8;
+    // Of a StopGuests that names none.
+    absl::Duration stop_guests_budget = absl::Minutes(4);
+    // Guests that StopGuests asks at the same time.
+    int64_t stop_parallel = 10;
+    // "always" or "never": whether guests that were meant to be on are started after the host's
+    // boot; at most `boot_start_parallel` at a time, and not one sooner than `boot_start_delay`
+    // after the other.
+    std::string boot_start = "always";
+    int64_t boot_start_parallel = 4;
+    absl::Duration boot_start_delay = absl::Seconds(2);
   } operations;
 
   // "none", "writeback", ...: the cache mode of guests' disks.

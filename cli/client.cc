@@ -12,6 +12,7 @@
 #include "cvm/agent/v1/image_service.grpc.pb.h"
 #include "cvm/agent/v1/instance_service.grpc.pb.h"
 #include "cvm/agent/v1/operation_service.grpc.pb.h"
+#include "cvm/agent/v1/volume_service.grpc.pb.h"
 #include "fmt/format.h"
 #include "grpcpp/grpcpp.h"
 
@@ -22,6 +23,7 @@ using agent::v1::HostService;
 using agent::v1::ImageService;
 using agent::v1::InstanceService;
 using agent::v1::OperationService;
+using agent::v1::VolumeService;
 
 constexpr int kMaxAttempts = 6;
 constexpr absl::Duration kConnectTimeout = absl::Seconds(10);
@@ -117,6 +119,7 @@ class GrpcClient final : public Client {
     images_ = ImageService::NewStub(channel_);
     instances_ = InstanceService::NewStub(channel_);
     operations_ = OperationService::NewStub(channel_);
+    volumes_ = VolumeService::NewStub(channel_);
   }
 
   absl::Status FirstConnect() {
@@ -128,6 +131,25 @@ class GrpcClient final : public Client {
 
   absl::StatusOr<agent::v1::Host> GetHost(const agent::v1::GetHostRequest& request) override {
     return Unary(hosts_, &HostService::Stub::GetHost, request);
+  }
+  absl::StatusOr<agent::v1::Operation> SetMaintenance(
+      const agent::v1::SetMaintenanceRequest& request) override {
+    return Unary(hosts_, &HostService::Stub::SetMaintenance, request);
+  }
+  absl::StatusOr<agent::v1::Operation> StopGuests(
+      const agent::v1::StopGuestsRequest& request) override {
+    return Unary(hosts_, &HostService::Stub::StopGuests, request);
+  }
+  absl::StatusOr<agent::v1::Volume> GetVolume(const agent::v1::GetVolumeRequest& request) override {
+    return Unary(volumes_, &VolumeService::Stub::GetVolume, request);
+  }
+  absl::StatusOr<agent::v1::ListVolumesResponse> ListVolumes(
+      const agent::v1::ListVolumesRequest& request) override {
+    return Unary(volumes_, &VolumeService::Stub::ListVolumes, request);
+  }
+  absl::StatusOr<agent::v1::Operation> DeleteVolume(
+      const agent::v1::DeleteVolumeRequest& request) override {
+    return Unary(volumes_, &VolumeService::Stub::DeleteVolume, request);
   }
   absl::StatusOr<agent::v1::Operation> ImportImage(
       const agent::v1::ImportImageRequest& request) override {
@@ -323,6 +345,7 @@ class GrpcClient final : public Client {
   std::unique_ptr<ImageService::Stub> images_;
   std::unique_ptr<InstanceService::Stub> instances_;
   std::unique_ptr<OperationService::Stub> operations_;
+  std::unique_ptr<VolumeService::Stub> volumes_;
 };
 
 }  // namespace

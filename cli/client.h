@@ -18,6 +18,7 @@
 #include "cvm/agent/v1/image_service.pb.h"
 #include "cvm/agent/v1/instance_service.pb.h"
 #include "cvm/agent/v1/operation_service.pb.h"
+#include "cvm/agent/v1/volume_service.pb.h"
 
 namespace cvm::cli {
 
@@ -63,6 +64,18 @@ class Client {
   virtual void SetDeadline(absl::Time deadline) = 0;
 
   virtual absl::StatusOr<agent::v1::Host> GetHost(const agent::v1::GetHostRequest& request) = 0;
+
+  virtual absl::StatusOr<agent::v1::Operation> SetMaintenance(
+      const agent::v1::SetMaintenanceRequest& request) = 0;
+  virtual absl::StatusOr<agent::v1::Operation> StopGuests(
+      const agent::v1::StopGuestsRequest& request) = 0;
+
+  virtual absl::StatusOr<agent::v1::Volume> GetVolume(
+      const agent::v1::GetVolumeRequest& request) = 0;
+  virtual absl::StatusOr<agent::v1::ListVolumesResponse> ListVolumes(
+      const agent::v1::ListVolumesRequest& request) = 0;
+  virtual absl::StatusOr<agent::v1::Operation> DeleteVolume(
+      const agent::v1::DeleteVolumeRequest& request) = 0;
 
   virtual absl::StatusOr<agent::v1::Operation> ImportImage(
       const agent::v1::ImportImageRequest& request) = 0;

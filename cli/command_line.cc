@@ -118,6 +118,7 @@ CommandLine::CommandLine()
   root.Flag("-q,--quiet", &options_.quiet, "No progress and no notes on standard error");
   AddInstanceCommands(root);
   AddImageCommands(root);
+  AddVolumeCommands(root);
   AddOperationCommands(root);
   AddHostCommands(root);
   AddCompletionCommand(root);

@@ -82,6 +82,7 @@ void AddImageCommands(Command root);
 void AddInstanceCommands(Command root);
 void AddOperationCommands(Command root);
 void AddHostCommands(Command root);
+void AddVolumeCommands(Command root);
 void AddCompletionCommand(Command root);
 
 // Parts of `instance` that are large enough for files of their own.

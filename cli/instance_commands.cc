@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "cli/command_line.h"
 #include "cli/listing.h"
@@ -25,6 +26,7 @@ struct TargetArguments {
   std::string mode;
   std::string soft_timeout;
   std::string recycle;
+  std::vector<std::string> keep;
   MutationFlags flags;
 };
 
@@ -158,12 +160,15 @@ void AddDelete(Command group) {
   Command command = group.Sub("delete", "Delete an instance and its disks, running or not");
   command.Argument("INSTANCE", &arguments->id, "Its id (ins-...)");
   command.Text("--etag", &arguments->etag, "ETAG", "Only if the instance still has this etag");
+  command.Texts("--keep", &arguments->keep, "DISK",
+                "A data disk that is kept as a volume instead of being deleted");
   command.Text("--recycle", &arguments->recycle, "DURATION",
                "How long it can be restored, 0 for not at all (default: the agent's)");
   AddMutationFlags(command, &arguments->flags);
   command.Run([arguments](Session& session) {
     agent::v1::DeleteInstanceRequest request;
     request.set_etag(arguments->etag);
+    for (const std::string& disk : arguments->keep) request.add_keep_disk_ids(disk);
     if (!arguments->recycle.empty()) {
       const auto period = ParseDuration(arguments->recycle);
       if (!period.ok()) return session.Fail(About("--recycle", period.status()));

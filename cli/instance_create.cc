@@ -148,7 +148,8 @@ void AddInstanceCreate(Command group) {
   command.Text("--max-memory", &arguments->max_memory, "SIZE", "Likewise");
   command.Text("--disk", &arguments->disk, "SIZE",
                "System disk: GiB, or with K, M, G, T (default: the agent's)");
-  command.Texts("--data-disk", &arguments->data_disks, "SIZE[,id=DISK]", "A data disk, likewise");
+  command.Texts("--data-disk", &arguments->data_disks, "SIZE[,id=DISK]",
+                "A data disk, likewise; id=VOLUME alone uses a volume again");
   command.Texts("--nic", &arguments->nics, "NIC",
                 "network=NAME,ip=ADDRESS,ipv6=ADDRESS/LENGTH,mac=MAC,id=ENI, each part optional");
   command.Text("--host-name", &arguments->host_name, "NAME", "The guest's own (default: the id)");

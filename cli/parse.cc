@@ -135,6 +135,11 @@ absl::StatusOr<agent::v1::NicSpec> ParseNic(std::string_view text) {
 
 absl::StatusOr<agent::v1::DiskSpec> ParseDataDisk(std::string_view text) {
   agent::v1::DiskSpec disk;
+  // A volume has its size.
+  if (text.starts_with("id=") && text.size() > 3) {
+    disk.set_id(std::string(text.substr(3)));
+    return disk;
+  }
   const size_t comma = text.find(',');
   CVM_ASSIGN_OR_RETURN(const uint64_t bytes, ParseSize(text.substr(0, comma), kGib));
   disk.set_size_bytes(bytes);

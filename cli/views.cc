@@ -18,6 +18,7 @@ using agent::v1::Image;
 using agent::v1::Instance;
 using agent::v1::InstanceEvent;
 using agent::v1::Operation;
+using agent::v1::Volume;
 
 // The enum's own name without its prefix; "-" for the unspecified one and the number for one that
 // is newer than this program.
@@ -132,6 +133,14 @@ void AddProperties(const agent::v1::GuestProperties& properties, Details* detail
                                    agent::v1::MachineFamily_Name(properties.machine_family()),
                                    "MACHINE_FAMILY_"));
   details->Add("Default user", properties.default_user());
+}
+
+std::string VolumeStateWord(Volume::State state) {
+  return EnumWord(state, Volume::State_Name(state));
+}
+
+Tone ToneOf(Volume::State state) {
+  return state == Volume::AVAILABLE ? Tone::kGood : state == 0 ? Tone::kPlain : Tone::kBusy;
 }
 
 std::string ImageStateWord(Image::State state) { return EnumWord(state, Image::State_Name(state)); }
@@ -283,6 +292,30 @@ std::string ImageView(const Image& image, const ViewStyle& style) {
   return details.Render();
 }
 
+std::string VolumesView(const agent::v1::ListVolumesResponse& list, const ViewStyle& style) {
+  Table table({"ID", "STATE", "SIZE", "OWNER", "FROM", "KEPT"});
+  for (const Volume& volume : list.volumes()) {
+    table.AddRow({volume.id(), VolumeStateWord(volume.state()), HumanBytes(volume.size_bytes()),
+                  volume.owner(), volume.source_instance_id(),
+                  HumanTime(volume.keep_time(), style.zone)});
+    table.SetTone(1, ToneOf(volume.state()));
+  }
+  return table.Render(style.colour);
+}
+
+std::string VolumeView(const Volume& volume, const ViewStyle& style) {
+  Details details(style);
+  details.Add("ID", volume.id());
+  details.Add("State", VolumeStateWord(volume.state()), ToneOf(volume.state()));
+  details.Add("Size", HumanBytes(volume.size_bytes()));
+  details.Add("Owner", volume.owner());
+  details.Add("From instance", volume.source_instance_id());
+  details.Add("For instance", volume.instance_id());
+  details.AddTime("Kept", volume.keep_time());
+  details.Add("Etag", volume.etag());
+  return details.Render();
+}
+
 std::string OperationsView(const agent::v1::ListOperationsResponse& list, const ViewStyle& style) {
   Table table({"ID", "ACTION", "TARGET", "STATE", "DONE", "ELAPSED", "STARTED", "STAGE"});
   for (const Operation& operation : list.operations()) {
@@ -348,19 +381,38 @@ std::string HostView(const Host& host, const ViewStyle& style) {
   details.Add("Reason", hypervisor.message());
   details.Add("libvirt", hypervisor.libvirt_version());
   details.Add("QEMU", hypervisor.qemu_version());
-  details.Add("Instances",
-              fmt::format("{}, {} running", host.instances_total(), host.instances_running()));
-  details.Add("vCPUs", fmt::format("{} of {} allocated", capacity.vcpus_allocated(),
-                                   capacity.vcpus_total()));
-  details.Add("Memory", fmt::format("{} of {} allocated, {} reserved",
+  if (host.maintenance().on()) {
+    details.Add(
+        "Maintenance",
+        fmt::format("since {}{}{}", HumanTime(host.maintenance().since(), style.zone),
+                    host.maintenance().reason().empty() ? "" : ": ", host.maintenance().reason()),
+        Tone::kBad);
+  }
+  details.Add("Boot id", host.boot_id());
+  const std::string to_start =
+      host.instances_to_start() == 0
+          ? ""
+          : fmt::format(", {} to be started after the boot", host.instances_to_start());
+  details.Add("Instances", fmt::format("{}, {} running{}", host.instances_total(),
+                                       host.instances_running(), to_start));
+  if (host.volumes_total() != 0) details.Add("Volumes", std::to_string(host.volumes_total()));
+  details.Add("vCPUs",
+              fmt::format("{} of {} allocated, {} available ({} CPUs, {} vCPUs for each)",
+                          capacity.vcpus_allocated(), capacity.vcpus_total(),
+                          capacity.vcpus_available(), capacity.cpus(), capacity.cpu_overcommit()));
+  details.Add("Memory", fmt::format("{} of {} allocated, {} reserved, {} available",
                                     HumanBytes(capacity.memory_allocated_mib() << 20),
                                     HumanBytes(capacity.memory_total_mib() << 20),
-                                    HumanBytes(capacity.memory_reserved_mib() << 20)));
-  details.Add("Disk", fmt::format("{} of {} allocated, {} reserved, {} free",
-                                  HumanBytes(capacity.disk_allocated_bytes()),
-                                  HumanBytes(capacity.disk_total_bytes()),
-                                  HumanBytes(capacity.disk_reserved_bytes()),
-                                  HumanBytes(capacity.disk_free_bytes())));
+                                    HumanBytes(capacity.memory_reserved_mib() << 20),
+                                    HumanBytes(capacity.memory_available_mib() << 20)));
+  details.Add("Disk",
+              fmt::format("{} of {} allocated, {} reserved, {} available ({} times the disk, {} "
+                          "of it free)",
+                          HumanBytes(capacity.disk_allocated_bytes()),
+                          HumanBytes(capacity.disk_total_bytes()),
+                          HumanBytes(capacity.disk_reserved_bytes()),
+                          HumanBytes(capacity.disk_available_bytes()), capacity.disk_overcommit(),
+                          HumanBytes(capacity.disk_free_bytes())));
   std::string text = details.Render();
   if (host.networks_size() == 0) return text;
   Table table({"NETWORK", "BRIDGE", "SUBNET", "GATEWAY", "ADDRESSES", "STATE"});

@@ -10,6 +10,7 @@
 #include "cvm/agent/v1/image_service.pb.h"
 #include "cvm/agent/v1/instance_service.pb.h"
 #include "cvm/agent/v1/operation_service.pb.h"
+#include "cvm/agent/v1/volume_service.pb.h"
 
 namespace cvm::cli {
 
@@ -31,6 +32,9 @@ std::string InstanceEventLine(const agent::v1::InstanceEvent& event, absl::Time 
 
 std::string ImagesView(const agent::v1::ListImagesResponse& list, const ViewStyle& style);
 std::string ImageView(const agent::v1::Image& image, const ViewStyle& style);
+
+std::string VolumesView(const agent::v1::ListVolumesResponse& list, const ViewStyle& style);
+std::string VolumeView(const agent::v1::Volume& volume, const ViewStyle& style);
 
 std::string OperationsView(const agent::v1::ListOperationsResponse& list, const ViewStyle& style);
 std::string OperationView(const agent::v1::Operation& operation, const ViewStyle& style);

@@ -56,6 +56,7 @@ std::optional<absl::StatusCode> FindCode(ErrorReason reason) {
 
     case common::v1::ERROR_REASON_INSTANCE_NOT_FOUND:
     case common::v1::ERROR_REASON_IMAGE_NOT_FOUND:
+    case common::v1::ERROR_REASON_VOLUME_NOT_FOUND:
     case common::v1::ERROR_REASON_SOURCE_NOT_FOUND:
     case common::v1::ERROR_REASON_NETWORK_NOT_FOUND:
     case common::v1::ERROR_REASON_OPERATION_NOT_FOUND:
@@ -71,6 +72,7 @@ std::optional<absl::StatusCode> FindCode(ErrorReason reason) {
     case common::v1::ERROR_REASON_TERMINATION_PROTECTED:
     case common::v1::ERROR_REASON_CANNOT_RESIZE_ONLINE:
     case common::v1::ERROR_REASON_IMAGE_IN_USE:
+    case common::v1::ERROR_REASON_VOLUME_IN_USE:
     case common::v1::ERROR_REASON_IMAGE_NOT_READY:
     case common::v1::ERROR_REASON_IMAGE_UNSAFE:
     case common::v1::ERROR_REASON_IMAGE_CORRUPT:

@@ -225,6 +225,20 @@ absl::Status RemoveFile(const std::string& path) {
   return SyncFolderOf(path);
 }
 
+absl::Status DiscardBlocks(const std::string& path) {
+  const UniqueFd fd(OpenRetrying(path, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY));
+  if (!fd) return errno == ENOENT ? absl::OkStatus() : FileError(errno, "open", path);
+  struct stat info {};
+  if (fstat(fd.get(), &info) != 0) return FileError(errno, "inspect", path);
+  if (!S_ISREG(info.st_mode)) return FileError(EINVAL, "discard", path);
+  if (info.st_size == 0) return absl::OkStatus();
+  int result = 0;
+  do {
+    result = fallocate(fd.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, info.st_size);
+  } while (result != 0 && errno == EINTR);
+  return result == 0 ? absl::OkStatus() : FileError(errno, "discard", path);
+}
+
 absl::Status SyncFile(const std::string& path) { return SyncPath(path, O_RDONLY | O_NOCTTY); }
 
 absl::Status SyncFolderOf(const std::string& path) {

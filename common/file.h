@@ -46,6 +46,10 @@ absl::Status RemoveTemporaryFiles(const std::string& folder);
 absl::StatusOr<std::string> ReadFile(const std::string& path, size_t max_bytes);
 // Removes a file, or nothing when it is absent, and fsyncs its folder.
 absl::Status RemoveFile(const std::string& path);
+// Gives the blocks of a file that is about to be removed back to the file system, by punching a
+// hole over all of it; OK when it is absent. Erases nothing: what that does to the medium is the
+// file system's and the device's affair.
+absl::Status DiscardBlocks(const std::string& path);
 absl::Status SyncFile(const std::string& path);
 absl::Status SyncFolderOf(const std::string& path);
 // mkdir -p with exactly this mode for what is missing; each new folder's parent is fsynced.

@@ -9,10 +9,12 @@
 #include "agent/core/host_capacity.h"
 #include "agent/core/instance_files.h"
 #include "agent/core/instance_size.h"
+#include "agent/core/maintenance.h"
 #include "agent/core/networks.h"
 #include "agent/core/planning.h"
 #include "agent/core/power_steps.h"
 #include "agent/core/validation.h"
+#include "agent/core/volumes.h"
 #include "agent/core/workflows.h"
 #include "cloudinit/config_drive.h"
 #include "common/errors.h"
@@ -24,6 +26,8 @@ namespace cvm::agent::core {
 namespace {
 
 constexpr uint64_t kGib = uint64_t{1} << 30;
+
+uint64_t Minus(uint64_t from, uint64_t what) { return from > what ? from - what : 0; }
 
 // What is not given comes from the image.
 void FillProperties(const v1::GuestProperties& image, v1::GuestProperties& properties) {
@@ -45,6 +49,8 @@ absl::StatusOr<StepResult> MakeDisks(const Core& core, const std::string& id,
       return Error(ErrorReason::ERROR_REASON_OPERATION_CANCELLED, "cancelled on request");
     }
     context.Progress((i + 1) / steps);
+    // A volume that is used again has its file, and what is on it.
+    if (IsVolume(core, spec.data_disks(i).id())) continue;
     CVM_RETURN_IF_ERROR(core.disk_images.CreateEmpty(core.paths.Volume(spec.data_disks(i).id()),
                                                      spec.data_disks(i).size_bytes()));
   }
@@ -92,11 +98,93 @@ absl::Status CheckMaxima(const Core& core, v1::InstanceSpec& spec) {
   return absl::OkStatus();
 }
 
+// Chooses the disks' ids and the sizes of those that are volumes; `change` takes the volumes for
+// the instance. Returns how much of the disks the host has promised already, as those volumes.
+absl::StatusOr<uint64_t> PlanDisks(const Core& core, const std::vector<InstancePtr>& others,
+                                   const std::string& instance_id, v1::InstanceSpec& spec,
+                                   LedgerChange& change) {
+  const auto belongs_to_another = [&](const std::string& id) {
+    return std::any_of(others.begin(), others.end(), [&](const InstancePtr& other) {
+      if (other->spec().system_disk().id() == id) return true;
+      const auto& disks = other->spec().data_disks();
+      return std::any_of(disks.begin(), disks.end(),
+                         [&](const v1::DiskSpec& disk) { return disk.id() == id; });
+    });
+  };
+  const auto choose_id = [&](v1::DiskSpec& disk) -> absl::Status {
+    if (disk.id().empty()) {
+      do {
+        disk.set_id(MakeId(kDiskPrefix, core.random));
+      } while (belongs_to_another(disk.id()) || IsVolume(core, disk.id()));
+    } else if (belongs_to_another(disk.id())) {
+      return Error(ErrorReason::ERROR_REASON_DUPLICATE_ID,
+                   fmt::format("disk {} belongs to another instance", disk.id()),
+                   {{"field", "spec.disks"}});
+    }
+    return absl::OkStatus();
+  };
+  if (IsVolume(core, spec.system_disk().id())) {
+    return Error(
+        ErrorReason::ERROR_REASON_DUPLICATE_ID,
+        fmt::format("disk {} is a volume: it can only be a data disk", spec.system_disk().id()),
+        {{"field", "spec.system_disk.id"}});
+  }
+  CVM_RETURN_IF_ERROR(choose_id(*spec.mutable_system_disk()));
+  uint64_t promised = 0;
+  for (int i = 0; i < spec.data_disks_size(); ++i) {
+    v1::DiskSpec& disk = *spec.mutable_data_disks(i);
+    std::optional<v1::Volume> volume = core.ledger.volumes().Find(disk.id());
+    const std::string field = fmt::format("spec.data_disks[{}].size_bytes", i);
+    if (!volume) {
+      CVM_RETURN_IF_ERROR(choose_id(disk));
+      if (disk.size_bytes() == 0) return MissingField(field);
+      continue;
+    }
+    if (volume->state() != v1::Volume::AVAILABLE) return VolumeInUse(*volume);
+    if (disk.size_bytes() == 0) disk.set_size_bytes(volume->size_bytes());
+    if (disk.size_bytes() != volume->size_bytes()) {
+      return InvalidField(field, fmt::format("volume {} has {} bytes: say 0, or the same",
+                                             volume->id(), volume->size_bytes()));
+    }
+    promised += volume->size_bytes();
+    volume->set_state(v1::Volume::IN_USE);
+    volume->set_instance_id(instance_id);
+    change.put_volumes.push_back(*std::move(volume));
+  }
+  return promised;
+}
+
+// The volumes that the operation's plan took for the instance.
+std::vector<v1::Volume> VolumesOf(const Core& core, const std::string& instance_id) {
+  std::vector<v1::Volume> volumes;
+  for (v1::Volume& volume : core.ledger.volumes().All()) {
+    if (volume.state() == v1::Volume::IN_USE && volume.instance_id() == instance_id) {
+      volumes.push_back(std::move(volume));
+    }
+  }
+  return volumes;
+}
+
+// With the end of this step the volumes are the instance's own disks.
+void TakeVolumesOver(const Core& core, const std::string& id, Step& step) {
+  step.run = [&core, id,
+              run = std::move(step.run)](StepContext& context) -> absl::StatusOr<StepResult> {
+    CVM_ASSIGN_OR_RETURN(const StepResult result, run(context));
+    if (result.done()) {
+      for (const v1::Volume& volume : VolumesOf(core, id)) {
+        context.change().erase_volumes.push_back(volume.id());
+      }
+    }
+    return result;
+  };
+}
+
 }  // namespace
 
 absl::StatusOr<Plan> PlanCreateInstance(const Core& core, const v1::CreateInstanceRequest& asked) {
   v1::CreateInstanceRequest request = asked;
   CVM_RETURN_IF_ERROR(ValidateCreate(request));
+  CVM_RETURN_IF_ERROR(CheckMaintenance(core));
   CVM_RETURN_IF_ERROR(RequireConnected(core));
   const InstanceTable& instances = core.ledger.instances();
   const std::vector<InstancePtr> others = instances.All();
@@ -146,33 +234,15 @@ absl::StatusOr<Plan> PlanCreateInstance(const Core& core, const v1::CreateInstan
                  {{"field", "spec.system_disk.size_bytes"},
                   {"limit", std::to_string(image->virtual_size_bytes())}});
   }
-  const auto disk_taken = [&](const std::string& id) {
-    return std::any_of(others.begin(), others.end(), [&](const InstancePtr& other) {
-      if (other->spec().system_disk().id() == id) return true;
-      const auto& disks = other->spec().data_disks();
-      return std::any_of(disks.begin(), disks.end(),
-                         [&](const v1::DiskSpec& disk) { return disk.id() == id; });
-    });
-  };
-  std::vector<v1::DiskSpec*> disks = {&system_disk};
-  for (v1::DiskSpec& disk : *spec.mutable_data_disks()) disks.push_back(&disk);
-  for (v1::DiskSpec* disk : disks) {
-    if (disk->id().empty()) {
-      do {
-        disk->set_id(MakeId(kDiskPrefix, core.random));
-      } while (disk_taken(disk->id()));
-    } else if (disk_taken(disk->id())) {
-      return Error(ErrorReason::ERROR_REASON_DUPLICATE_ID,
-                   fmt::format("disk {} belongs to another instance", disk->id()),
-                   {{"field", "spec.disks"}});
-    }
-  }
+  Plan plan;
+  CVM_ASSIGN_OR_RETURN(const uint64_t promised,
+                       PlanDisks(core, others, request.instance_id(), spec, plan.change));
 
   CVM_RETURN_IF_ERROR(AssignNics(core.config, others, core.random, spec));
   const bool start = request.start() != v1::CreateInstanceRequest::START_NO;
   CVM_RETURN_IF_ERROR(CheckCapacity(core, {.vcpus = spec.vcpus(),
                                            .memory_mib = spec.memory_mib(),
-                                           .disk_bytes = DiskBytes(spec),
+                                           .disk_bytes = Minus(DiskBytes(spec), promised),
                                            .starts = start}));
   CVM_RETURN_IF_ERROR(CheckMaxima(core, spec));
 
@@ -196,7 +266,6 @@ absl::StatusOr<Plan> PlanCreateInstance(const Core& core, const v1::CreateInstan
   instance.mutable_spec()->mutable_login()->clear_password_hash();
   instance.mutable_spec()->clear_user_data();
 
-  Plan plan;
   plan.action = v1::Operation::CREATE_INSTANCE;
   plan.target_id = request.instance_id();
   if (!secrets.password_hash.empty() || !secrets.user_data.empty()) {
@@ -217,7 +286,9 @@ Workflow CreateInstanceWorkflow(const Core& core, const v1::CreateInstanceReques
       .run = [&core, id](StepContext& context) { return MakeDisks(core, id, context); },
       .undo = [&core, id](StepContext&) -> absl::Status {
         const InstancePtr instance = core.ledger.instances().Find(id);
-        return instance == nullptr ? absl::OkStatus() : RemoveDisks(core.paths, *instance);
+        if (instance == nullptr) return absl::OkStatus();
+        return RemoveDisks(core.paths, *instance,
+                           [&core](const std::string& disk) { return IsVolume(core, disk); });
       },
   });
   workflow.steps.push_back({
@@ -238,7 +309,8 @@ Workflow CreateInstanceWorkflow(const Core& core, const v1::CreateInstanceReques
   });
   if (start) workflow.steps.push_back(StartDomainStep(core, id, 100));
   workflow.steps.back().percent = 100;
-  workflow.on_failed = [id](LedgerChange& change) {
+  TakeVolumesOver(core, id, workflow.steps.back());
+  workflow.on_failed = [&core, id](LedgerChange& change) {
     // The record stays as LAUNCH_FAILED, to say why, and holds nothing.
     change.UpdateInstance(id, [](v1::Instance& instance) {
       instance.set_lifecycle(v1::LIFECYCLE_LAUNCH_FAILED);
@@ -247,6 +319,11 @@ Workflow CreateInstanceWorkflow(const Core& core, const v1::CreateInstanceReques
       instance.mutable_observed_power()->set_reason("launch-failed");
     });
     change.put_secrets.emplace_back(id, InstanceSecrets{});
+    for (v1::Volume& volume : VolumesOf(core, id)) {
+      volume.set_state(v1::Volume::AVAILABLE);
+      volume.clear_instance_id();
+      change.put_volumes.push_back(std::move(volume));
+    }
   };
   return workflow;
 }

@@ -5,6 +5,7 @@
 
 #include "agent/core/derive_state.h"
 #include "agent/core/instance_size.h"
+#include "agent/core/power_steps.h"
 #include "common/errors.h"
 #include "common/status_macros.h"
 #include "fmt/format.h"
@@ -26,11 +27,19 @@ absl::Status Insufficient(ErrorReason reason, std::string_view what, uint64_t as
 
 uint64_t Minus(uint64_t from, uint64_t what) { return from > what ? from - what : 0; }
 
+bool MayBeOn(const v1::Instance& instance) {
+  const v1::ObservedPower& power = instance.observed_power();
+  return IsOn(power.state() == v1::ObservedPower::UNKNOWN ? power.last_known() : power.state());
+}
+
 absl::StatusOr<v1::Host::Capacity> CapacityWithout(const Core& core, std::string_view left_out) {
   CVM_ASSIGN_OR_RETURN(const hypervisor::HostInfo host, core.hypervisor.GetHostInfo());
   CVM_ASSIGN_OR_RETURN(const DiskSpace disk, core.disk_space());
   const Config::Limits& limits = core.config.limits;
   v1::Host::Capacity capacity;
+  capacity.set_cpus(host.cpus);
+  capacity.set_cpu_overcommit(limits.cpu_overcommit);
+  capacity.set_disk_overcommit(limits.disk_overcommit);
   capacity.set_vcpus_total(static_cast<uint32_t>(host.cpus * limits.cpu_overcommit));
   capacity.set_memory_total_mib(host.memory_mib);
   capacity.set_memory_reserved_mib(static_cast<uint64_t>(limits.memory_reserve_mib));
@@ -43,14 +52,26 @@ absl::StatusOr<v1::Host::Capacity> CapacityWithout(const Core& core, std::string
     const v1::InstanceSpec& spec = instance->spec();
     capacity.set_disk_allocated_bytes(capacity.disk_allocated_bytes() + DiskBytes(spec));
     // One that is meant to be off may still be on.
-    if (instance->wanted_power() != v1::WANTED_POWER_ON &&
-        instance->observed_power().state() != v1::ObservedPower::RUNNING) {
-      continue;
-    }
+    if (instance->wanted_power() != v1::WANTED_POWER_ON && !MayBeOn(*instance)) continue;
     capacity.set_vcpus_allocated(capacity.vcpus_allocated() + CountedVcpus(*instance));
     capacity.set_memory_allocated_mib(capacity.memory_allocated_mib() +
                                       CountedMemoryMib(*instance));
   }
+  for (const v1::Volume& volume : core.ledger.volumes().All()) {
+    // The disk of an instance that is being created is counted there.
+    if (volume.state() == v1::Volume::IN_USE) continue;
+    capacity.set_disk_allocated_bytes(capacity.disk_allocated_bytes() + volume.size_bytes());
+  }
+  capacity.set_vcpus_available(
+      static_cast<uint32_t>(Minus(capacity.vcpus_total(), capacity.vcpus_allocated())));
+  capacity.set_memory_available_mib(
+      Minus(Minus(capacity.memory_total_mib(), capacity.memory_reserved_mib()),
+            capacity.memory_allocated_mib()));
+  capacity.set_disk_available_bytes(
+      capacity.disk_free_bytes() <= capacity.disk_reserved_bytes()
+          ? 0
+          : Minus(Minus(capacity.disk_total_bytes(), capacity.disk_reserved_bytes()),
+                  capacity.disk_allocated_bytes()));
   return capacity;
 }
 
@@ -81,13 +102,13 @@ absl::Status CheckCapacity(const Core& core, const Demand& demand) {
     return Insufficient(ErrorReason::ERROR_REASON_INSUFFICIENT_VCPUS, "CPUs for one guest",
                         demand.vcpus, one_guest, "vCPUs");
   }
-  const uint64_t vcpus = Minus(has.vcpus_total(), has.vcpus_allocated());
+  const uint64_t vcpus = has.vcpus_available();
   if (demand.starts && demand.vcpus > vcpus) {
     return Insufficient(ErrorReason::ERROR_REASON_INSUFFICIENT_VCPUS, "vCPUs", demand.vcpus, vcpus,
                         "vCPUs");
   }
-  const uint64_t memory = Minus(Minus(has.memory_total_mib(), has.memory_reserved_mib()),
-                                demand.starts ? has.memory_allocated_mib() : 0);
+  const uint64_t memory = demand.starts ? has.memory_available_mib()
+                                        : Minus(has.memory_total_mib(), has.memory_reserved_mib());
   if (demand.memory_mib > memory) {
     return Insufficient(ErrorReason::ERROR_REASON_INSUFFICIENT_MEMORY, "memory", demand.memory_mib,
                         memory, "MiB");

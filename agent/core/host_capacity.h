@@ -27,7 +27,9 @@ uint32_t MaxGuestVcpus(const hypervisor::HostInfo& host);
 // The sum of all disks of a spec; the largest number when it would be larger.
 uint64_t DiskBytes(const v1::InstanceSpec& spec);
 
-// vCPUs and memory are counted for instances that are meant to be on, disks for all.
+// vCPUs and memory are counted for instances that are meant to be on or may still be, disks for
+// all, and volumes. Never by what is free on the host now: what a guest does not use today, it was
+// promised all the same.
 absl::StatusOr<v1::Host::Capacity> GetCapacity(const Core& core);
 
 // INSUFFICIENT_VCPUS, INSUFFICIENT_MEMORY, INSUFFICIENT_DISK with metadata "limit";

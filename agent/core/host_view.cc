@@ -3,8 +3,10 @@
 
 #include <unistd.h>
 
+#include "agent/core/boot_start.h"
 #include "agent/core/derive_state.h"
 #include "agent/core/host_capacity.h"
+#include "agent/core/maintenance.h"
 #include "agent/core/power_monitor.h"
 #include "common/log.h"
 #include "fmt/format.h"
@@ -65,6 +67,10 @@ absl::StatusOr<v1::Host> HostView::Get() const {
     if (instance->observed_power().state() == v1::ObservedPower::RUNNING) ++running;
   }
   host.set_instances_running(running);
+  *host.mutable_maintenance() = GetMaintenance(core_);
+  host.set_boot_id(core_.ledger.settings().Get(kBootIdSetting));
+  host.set_instances_to_start(static_cast<uint32_t>(BootStartsLeft(core_.ledger).size()));
+  host.set_volumes_total(static_cast<uint32_t>(core_.ledger.volumes().All().size()));
   return host;
 }
 

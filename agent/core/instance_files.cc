@@ -6,15 +6,26 @@
 
 #include "common/errors.h"
 #include "common/file.h"
+#include "common/log.h"
 #include "common/status_macros.h"
 #include "fmt/format.h"
 
 namespace cvm::agent::core {
 
-absl::Status RemoveDisks(const Paths& paths, const v1::Instance& instance) {
-  CVM_RETURN_IF_ERROR(RemoveFile(paths.Volume(instance.spec().system_disk().id())));
+absl::Status RemoveDisk(const Paths& paths, const std::string& disk_id) {
+  const std::string path = paths.Volume(disk_id);
+  if (const absl::Status discarded = DiscardBlocks(path); !discarded.ok()) {
+    CVM_LOG_WARNING("the blocks of {} are not discarded: {}", disk_id,
+                    std::string(discarded.message()));
+  }
+  return RemoveFile(path);
+}
+
+absl::Status RemoveDisks(const Paths& paths, const v1::Instance& instance,
+                         const std::function<bool(const std::string& disk_id)>& kept) {
+  CVM_RETURN_IF_ERROR(RemoveDisk(paths, instance.spec().system_disk().id()));
   for (const v1::DiskSpec& disk : instance.spec().data_disks()) {
-    CVM_RETURN_IF_ERROR(RemoveFile(paths.Volume(disk.id())));
+    if (!kept(disk.id())) CVM_RETURN_IF_ERROR(RemoveDisk(paths, disk.id()));
   }
   return absl::OkStatus();
 }

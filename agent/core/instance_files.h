@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <functional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -9,9 +10,14 @@
 
 namespace cvm::agent::core {
 
-// Removes the files of all disks of the instance, and what an interrupted step left beside them.
-// What is gone already is no error.
-absl::Status RemoveDisks(const Paths& paths, const v1::Instance& instance);
+// Discards the blocks of a disk's file, as far as its file system does that, and removes it. What
+// is gone already is no error.
+absl::Status RemoveDisk(const Paths& paths, const std::string& disk_id);
+
+// Removes the files of all disks of the instance but those for which `kept` is true, and what an
+// interrupted step left beside them.
+absl::Status RemoveDisks(const Paths& paths, const v1::Instance& instance,
+                         const std::function<bool(const std::string& disk_id)>& kept);
 
 // Removes the instance's folder with the config drive, the console log and the UEFI variables.
 absl::Status RemoveInstanceFolder(const Paths& paths, const std::string& instance_id);

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "agent/core/action_policy.h"
+#include "agent/core/maintenance.h"
 #include "agent/core/paging.h"
 #include "agent/core/planning.h"
 #include "agent/core/power_monitor.h"
@@ -99,7 +100,19 @@ absl::StatusOr<InstancePage> InstanceManager::List(const v1::ListInstancesReques
 }
 
 std::vector<v1::DeniedAction> InstanceManager::Denied(const v1::Instance& instance) const {
-  return DeniedActions(instance, core_.power.connection().message);
+  std::vector<v1::DeniedAction> denied = DeniedActions(instance, core_.power.connection().message);
+  // What the state would allow and the host does not.
+  const absl::Status maintenance = CheckMaintenance(core_);
+  const bool refused = std::any_of(denied.begin(), denied.end(), [](const auto& entry) {
+    return entry.action() == Operation::START_INSTANCE;
+  });
+  if (!maintenance.ok() && !refused) {
+    v1::DeniedAction& entry = denied.emplace_back();
+    entry.set_action(Operation::START_INSTANCE);
+    entry.set_reason(ReasonName(ReasonOf(maintenance)));
+    entry.set_message(std::string(maintenance.message()));
+  }
+  return denied;
 }
 
 absl::StatusOr<InstancePtr> InstanceManager::RequireRunning(const std::string& id) const {

@@ -40,6 +40,8 @@ absl::Status Ledger::Load(absl::Time now) {
   MutexLock lock(commit_mutex_);
   CVM_ASSIGN_OR_RETURN(std::vector<v1::Instance> instances, store_.LoadInstances());
   CVM_ASSIGN_OR_RETURN(const std::vector<v1::Image> images, store_.LoadImages());
+  CVM_ASSIGN_OR_RETURN(const std::vector<v1::Volume> volumes, store_.LoadVolumes());
+  CVM_ASSIGN_OR_RETURN(const auto settings, store_.LoadSettings());
   for (v1::Instance& instance : instances) {
     v1::ObservedPower& power = *instance.mutable_observed_power();
     if (power.state() != v1::ObservedPower::UNKNOWN) {
@@ -51,6 +53,8 @@ absl::Status Ledger::Load(absl::Time now) {
     instances_.Put(std::move(instance));
   }
   for (const v1::Image& image : images) images_.Put(image);
+  for (const v1::Volume& volume : volumes) volumes_.Put(volume);
+  for (const auto& [key, value] : settings) settings_.Put(key, value);
   return absl::OkStatus();
 }
 
@@ -92,6 +96,9 @@ absl::Status Ledger::CommitLocked(const LedgerChange& change, bool show_anyway) 
   rows.put_secrets = change.put_secrets;
   rows.put_images = change.put_images;
   rows.delete_images = change.erase_images;
+  rows.put_volumes = change.put_volumes;
+  rows.delete_volumes = change.erase_volumes;
+  rows.put_settings = change.put_settings;
   rows.put_operations = change.put_operations;
   rows.put_operation_secrets = change.put_operation_secrets;
   rows.put_request = change.put_request;
@@ -102,6 +109,9 @@ absl::Status Ledger::CommitLocked(const LedgerChange& change, bool show_anyway) 
   for (const std::string& id : change.erase_instances) instances_.Erase(id);
   for (const v1::Image& image : change.put_images) images_.Put(image);
   for (const std::string& id : change.erase_images) images_.Erase(id);
+  for (const v1::Volume& volume : change.put_volumes) volumes_.Put(volume);
+  for (const std::string& id : change.erase_volumes) volumes_.Erase(id);
+  for (const auto& [key, value] : change.put_settings) settings_.Put(key, value);
   return written;
 }
 

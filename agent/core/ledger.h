@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The store and the tables of instances and images as one thing: a change is on the disk before it
-// is seen, and changes of one instance by several threads never overwrite each other.
+// The store and the tables of instances, images and volumes as one thing: a change is on the disk
+// before it is seen, and changes of one instance by several threads never overwrite each other.
 #pragma once
 
 #include <functional>
@@ -10,8 +10,10 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "agent/core/host_settings.h"
 #include "agent/core/image_table.h"
 #include "agent/core/instance_table.h"
+#include "agent/core/volume_table.h"
 #include "agent/store/store.h"
 #include "common/mutex.h"
 
@@ -25,6 +27,10 @@ struct LedgerChange {
   std::vector<std::pair<std::string, InstanceSecrets>> put_secrets;
   std::vector<v1::Image> put_images;
   std::vector<std::string> erase_images;
+  std::vector<v1::Volume> put_volumes;
+  std::vector<std::string> erase_volumes;
+  // See host_settings.h.
+  std::vector<std::pair<std::string, std::string>> put_settings;
   // Each is also set as its instance's latest operation, unless a newer one is there.
   std::vector<store::OperationRecord> put_operations;
   // See StoreChange.
@@ -59,6 +65,8 @@ class Ledger {
   const InstanceTable& instances() const { return instances_; }
   InstanceTable& instances() { return instances_; }
   const ImageTable& images() const { return images_; }
+  const VolumeTable& volumes() const { return volumes_; }
+  const HostSettings& settings() const { return settings_; }
 
  private:
   absl::Status CommitLocked(const LedgerChange& change, bool show_anyway)
@@ -67,6 +75,8 @@ class Ledger {
   Store& store_;
   InstanceTable instances_;
   ImageTable images_;
+  VolumeTable volumes_;
+  HostSettings settings_;
   // Held over store and tables, so that both see the same order.
   Mutex commit_mutex_;
 };

@@ -96,8 +96,9 @@ absl::Status CheckDisks(const v1::InstanceSpec& spec) {
     const v1::DiskSpec& disk = spec.data_disks(i);
     const std::string field = fmt::format("spec.data_disks[{}]", i);
     CVM_RETURN_IF_ERROR(CheckOptionalId(field + ".id", kDiskPrefix, disk.id()));
-    if (disk.size_bytes() == 0) return MissingField(field + ".size_bytes");
-    if (disk.size_bytes() < kMinDataDiskBytes) {
+    // One with an id may be a volume, which has a size.
+    if (disk.size_bytes() == 0 && disk.id().empty()) return MissingField(field + ".size_bytes");
+    if (disk.size_bytes() != 0 && disk.size_bytes() < kMinDataDiskBytes) {
       return OutOfRange(field + ".size_bytes", "at least 1 MiB");
     }
     CVM_RETURN_IF_ERROR(CheckDiskSize(field + ".size_bytes", disk.size_bytes()));

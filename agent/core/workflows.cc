@@ -29,6 +29,9 @@ absl::StatusOr<Workflow> MakeWorkflow(const Core& core, const store::OperationRe
       TryMake(core, record, RebootInstanceWorkflow, &workflow) ||
       TryMake(core, record, UpdateInstanceWorkflow, &workflow) ||
       TryMake(core, record, ResizeInstanceWorkflow, &workflow) ||
+      TryMake(core, record, SetMaintenanceWorkflow, &workflow) ||
+      TryMake(core, record, StopGuestsWorkflow, &workflow) ||
+      TryMake(core, record, DeleteVolumeWorkflow, &workflow) ||
       TryMake(core, record, ImportImageWorkflow, &workflow) ||
       TryMake(core, record, DeleteImageWorkflow, &workflow)) {
     return workflow;
@@ -41,6 +44,7 @@ absl::StatusOr<Workflow> MakeWorkflow(const Core& core, const store::OperationRe
 Lane LaneOf(const store::OperationRecord& record) {
   if (record.request().Is<v1::ImportImageRequest>()) return Lane::kBulk;
   if (record.request().Is<v1::DeleteInstanceRequest>()) return Lane::kUrgent;
+  if (record.request().Is<v1::StopGuestsRequest>()) return Lane::kUrgent;
   v1::StopInstanceRequest stop;
   if (record.request().UnpackTo(&stop) && stop.mode() == v1::STOP_MODE_HARD) return Lane::kUrgent;
   return Lane::kNormal;

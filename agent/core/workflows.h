@@ -10,8 +10,10 @@
 #include "agent/core/core.h"
 #include "agent/core/plan.h"
 #include "agent/core/workflow.h"
+#include "cvm/agent/v1/host_service.pb.h"
 #include "cvm/agent/v1/image_service.pb.h"
 #include "cvm/agent/v1/instance_service.pb.h"
+#include "cvm/agent/v1/volume_service.pb.h"
 
 namespace cvm::agent::core {
 
@@ -32,6 +34,12 @@ absl::StatusOr<Plan> PlanUpdateInstance(const Core& core, const v1::UpdateInstan
 Workflow UpdateInstanceWorkflow(const Core& core, const v1::UpdateInstanceRequest& request);
 absl::StatusOr<Plan> PlanResizeInstance(const Core& core, const v1::ResizeInstanceRequest& request);
 Workflow ResizeInstanceWorkflow(const Core& core, const v1::ResizeInstanceRequest& request);
+absl::StatusOr<Plan> PlanSetMaintenance(const Core& core, const v1::SetMaintenanceRequest& request);
+Workflow SetMaintenanceWorkflow(const Core& core, const v1::SetMaintenanceRequest& request);
+absl::StatusOr<Plan> PlanStopGuests(const Core& core, const v1::StopGuestsRequest& request);
+Workflow StopGuestsWorkflow(const Core& core, const v1::StopGuestsRequest& request);
+absl::StatusOr<Plan> PlanDeleteVolume(const Core& core, const v1::DeleteVolumeRequest& request);
+Workflow DeleteVolumeWorkflow(const Core& core, const v1::DeleteVolumeRequest& request);
 Workflow ImportImageWorkflow(const Core& core, const v1::ImportImageRequest& request);
 Workflow DeleteImageWorkflow(const Core& core, const v1::DeleteImageRequest& request);
 

@@ -2,12 +2,25 @@
 #include "agent/services/host_service.h"
 
 #include "agent/services/answer.h"
+#include "agent/services/caller.h"
 
 namespace cvm::agent::services {
 
 grpc::Status HostServiceImpl::GetHost(grpc::ServerContext*, const v1::GetHostRequest*,
                                       v1::Host* response) {
   return Answer(view_.Get(), response);
+}
+
+grpc::Status HostServiceImpl::SetMaintenance(grpc::ServerContext* context,
+                                             const v1::SetMaintenanceRequest* request,
+                                             v1::Operation* response) {
+  return Answer(manager_.SetMaintenance(CallerOf(*context), *request), response);
+}
+
+grpc::Status HostServiceImpl::StopGuests(grpc::ServerContext* context,
+                                         const v1::StopGuestsRequest* request,
+                                         v1::Operation* response) {
+  return Answer(manager_.StopGuests(CallerOf(*context), *request), response);
 }
 
 }  // namespace cvm::agent::services

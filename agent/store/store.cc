@@ -58,6 +58,16 @@ constexpr const char* kMigrations[] = {
       user_data BLOB NOT NULL
     ) WITHOUT ROWID;
     )sql",
+    R"sql(
+    CREATE TABLE volumes (
+      id TEXT PRIMARY KEY,
+      data BLOB NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE host_settings (
+      key TEXT PRIMARY KEY,
+      value BLOB NOT NULL
+    ) WITHOUT ROWID;
+    )sql",
 };
 constexpr int64_t kSchemaVersion = std::size(kMigrations);
 
@@ -171,6 +181,27 @@ absl::Status Store::ApplyLocked(const StoreChange& change) {
   for (const std::string& id : change.delete_images) {
     CVM_RETURN_IF_ERROR(db_->Prepare("DELETE FROM images WHERE id = ?1").Bind(1, id).Run());
   }
+  for (const v1::Volume& volume : change.put_volumes) {
+    CVM_RETURN_IF_ERROR(db_->Prepare("INSERT OR REPLACE INTO volumes (id, data) VALUES (?1, ?2)")
+                            .Bind(1, volume.id())
+                            .BindBlob(2, volume.SerializeAsString())
+                            .Run());
+  }
+  for (const std::string& id : change.delete_volumes) {
+    CVM_RETURN_IF_ERROR(db_->Prepare("DELETE FROM volumes WHERE id = ?1").Bind(1, id).Run());
+  }
+  for (const auto& [key, value] : change.put_settings) {
+    if (value.empty()) {
+      CVM_RETURN_IF_ERROR(
+          db_->Prepare("DELETE FROM host_settings WHERE key = ?1").Bind(1, key).Run());
+      continue;
+    }
+    CVM_RETURN_IF_ERROR(
+        db_->Prepare("INSERT OR REPLACE INTO host_settings (key, value) VALUES (?1, ?2)")
+            .Bind(1, key)
+            .BindBlob(2, value)
+            .Run());
+  }
   for (const OperationRecord& record : change.put_operations) {
     const v1::Operation& operation = record.operation();
     Statement statement = db_->Prepare(
@@ -224,6 +255,22 @@ absl::StatusOr<std::vector<v1::Instance>> Store::LoadInstances() {
 absl::StatusOr<std::vector<v1::Image>> Store::LoadImages() {
   MutexLock lock(mutex_);
   return ParseRows<v1::Image>(db_->Prepare("SELECT data FROM images ORDER BY id"));
+}
+
+absl::StatusOr<std::vector<v1::Volume>> Store::LoadVolumes() {
+  MutexLock lock(mutex_);
+  return ParseRows<v1::Volume>(db_->Prepare("SELECT data FROM volumes ORDER BY id"));
+}
+
+absl::StatusOr<std::map<std::string, std::string>> Store::LoadSettings() {
+  MutexLock lock(mutex_);
+  Statement statement = db_->Prepare("SELECT key, value FROM host_settings");
+  std::map<std::string, std::string> settings;
+  while (true) {
+    CVM_ASSIGN_OR_RETURN(const bool more, statement.Step());
+    if (!more) return settings;
+    settings[statement.Text(0)] = statement.Blob(1);
+  }
 }
 
 absl::StatusOr<std::vector<OperationRecord>> Store::LoadUnfinishedOperations() {
@@ -304,7 +351,8 @@ absl::Status Store::ForgetOperations(absl::Time time) {
       ->Prepare(
           "DELETE FROM operations WHERE ended_ns IS NOT NULL AND ended_ns < ?1 "
           "AND target_id NOT IN (SELECT id FROM instances) "
-          "AND target_id NOT IN (SELECT id FROM images)")
+          "AND target_id NOT IN (SELECT id FROM images) "
+          "AND target_id NOT IN (SELECT id FROM volumes)")
       .Bind(1, absl::ToUnixNanos(time))
       .Run();
 }

@@ -4,6 +4,7 @@
 // returned OK for is on the disk.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -18,6 +19,7 @@
 #include "common/sqlite.h"
 #include "cvm/agent/v1/image.pb.h"
 #include "cvm/agent/v1/instance.pb.h"
+#include "cvm/agent/v1/volume.pb.h"
 
 namespace cvm::agent {
 
@@ -46,6 +48,10 @@ struct StoreChange {
   std::vector<std::pair<std::string, InstanceSecrets>> put_secrets;  // by instance id
   std::vector<v1::Image> put_images;
   std::vector<std::string> delete_images;
+  std::vector<v1::Volume> put_volumes;
+  std::vector<std::string> delete_volumes;
+  // Of the host, by key; an empty value removes it.
+  std::vector<std::pair<std::string, std::string>> put_settings;
   std::vector<store::OperationRecord> put_operations;
   // What an operation brings with it, by operation id; forgotten when the operation ends. The
   // operation is among put_operations.
@@ -54,7 +60,8 @@ struct StoreChange {
 
   bool empty() const {
     return put_instances.empty() && delete_instances.empty() && put_secrets.empty() &&
-           put_images.empty() && delete_images.empty() && put_operations.empty() && !put_request;
+           put_images.empty() && delete_images.empty() && put_volumes.empty() &&
+           delete_volumes.empty() && put_settings.empty() && put_operations.empty() && !put_request;
   }
 };
 
@@ -77,6 +84,8 @@ class Store {
 
   absl::StatusOr<std::vector<v1::Instance>> LoadInstances();
   absl::StatusOr<std::vector<v1::Image>> LoadImages();
+  absl::StatusOr<std::vector<v1::Volume>> LoadVolumes();
+  absl::StatusOr<std::map<std::string, std::string>> LoadSettings();
   absl::StatusOr<std::vector<store::OperationRecord>> LoadUnfinishedOperations();
   // Empty ones when there are none.
   absl::StatusOr<InstanceSecrets> LoadSecrets(const std::string& instance_id);

@@ -59,20 +59,21 @@ _cvmctl() {
       ;;
     --address | --timeout | --request-id | --name | --id | --vcpus | --memory | --disk | \
       --data-disk | --nic | --host-name | --tag | --description | --owner | --etag | \
-      --soft-timeout | --recycle | --clear | --log | --duration | --sha256 | --default-user | --target | --limit)
+      --soft-timeout | --recycle | --reason | --budget | --keep | --clear | --log | --duration | --sha256 | --default-user | --target | --limit)
       return
       ;;
   esac
 
   local flags="" arguments=""
   case "$group $command" in
-    " ") arguments="image instance operation host completion" flags="--version" ;;
+    " ") arguments="image instance volume operation host completion" flags="--version" ;;
     "image ") arguments="import list get delete" ;;
     "instance ")
       arguments="create list get update start stop reboot resize delete restore watch serial screenshot"
       ;;
     "operation ") arguments="list get wait watch cancel" ;;
-    "host ") arguments="get" ;;
+    "host ") arguments="get maintenance stop-guests" ;;
+    "volume ") arguments="list get delete" ;;
     "completion ") arguments="bash zsh fish" ;;
     "image import")
       flags="--name --format --id --os --firmware --machine --cdrom-bus --default-user --sha256
@@ -80,7 +81,10 @@ _cvmctl() {
       [[ $cur == -* ]] || compopt -o filenames
       [[ $cur == -* ]] || arguments=$(compgen -f -- "$cur")
       ;;
-    "image delete") flags="--etag $mutation" ;;
+    "image delete" | "volume delete") flags="--etag $mutation" ;;
+    "volume list") flags="--owner" ;;
+    "host maintenance") flags="--reason $mutation" arguments="on off" ;;
+    "host stop-guests") flags="--budget $mutation" ;;
     "instance create")
       flags="--name --image --vcpus --memory --max-vcpus --max-memory --disk --data-disk --nic
         --host-name --ssh-key
@@ -95,7 +99,7 @@ _cvmctl() {
     "instance start" | "instance restore") flags="$mutation" ;;
     "instance stop" | "instance reboot") flags="--mode --soft-timeout $mutation" ;;
     "instance resize") flags="--vcpus --memory --online --guest-timeout --force-stop $mutation" ;;
-    "instance delete") flags="--etag --recycle $mutation" ;;
+    "instance delete") flags="--etag --keep --recycle $mutation" ;;
     "instance watch") flags="--json --duration" ;;
     "instance serial") flags="--log --take-over --read-only --duration" ;;
     "instance screenshot") flags="--file --force" ;;
@@ -109,6 +113,7 @@ _cvmctl() {
       "instance serial" | "instance screenshot")
       arguments=$(_cvmctl_ids instance "${where[@]}")
       ;;
+    "volume get" | "volume delete") arguments=$(_cvmctl_ids volume "${where[@]}") ;;
     "operation get" | "operation wait" | "operation watch" | "operation cancel")
       arguments=$(_cvmctl_ids operation "${where[@]}")
       ;;

@@ -45,6 +45,7 @@ complete -c cvmctl -n __cvmctl_at -l version -d 'Show the version'
 
 complete -c cvmctl -n __cvmctl_at -a image -d 'Images that instances are made from'
 complete -c cvmctl -n __cvmctl_at -a instance -d 'Virtual machines'
+complete -c cvmctl -n __cvmctl_at -a volume -d 'Data disks that were kept'
 complete -c cvmctl -n __cvmctl_at -a operation -d 'Work that is under way or has ended'
 complete -c cvmctl -n __cvmctl_at -a host -d 'The host itself'
 complete -c cvmctl -n __cvmctl_at -a completion -d 'Print a completion script'
@@ -52,11 +53,18 @@ complete -c cvmctl -n '__cvmctl_at image' -a 'import list get delete'
 complete -c cvmctl -n '__cvmctl_at instance' \
     -a 'create list get update start stop reboot resize delete restore watch serial screenshot'
 complete -c cvmctl -n '__cvmctl_at operation' -a 'list get wait watch cancel'
-complete -c cvmctl -n '__cvmctl_at host' -a get
+complete -c cvmctl -n '__cvmctl_at host' -a 'get maintenance stop-guests'
+complete -c cvmctl -n '__cvmctl_at volume' -a 'list get delete'
+complete -c cvmctl -n '__cvmctl_at volume get delete' -a '(__cvmctl_ids volume)'
+complete -c cvmctl -n '__cvmctl_at volume list' -l owner -x -d "Only this owner's"
+complete -c cvmctl -n '__cvmctl_at volume delete' -l etag -x -d 'Only with this etag'
+complete -c cvmctl -n '__cvmctl_at host maintenance' -a 'on off'
+complete -c cvmctl -n '__cvmctl_at host maintenance' -l reason -x -d Why
+complete -c cvmctl -n '__cvmctl_at host stop-guests' -l budget -x -d 'For all together'
 complete -c cvmctl -n '__cvmctl_at completion' -a 'bash zsh fish'
 
 # What all commands that change something take.
-for at in 'image import delete' 'instance create update start stop reboot resize delete restore' 'operation cancel'
+for at in 'image import delete' 'host maintenance stop-guests' 'volume delete' 'instance create update start stop reboot resize delete restore' 'operation cancel'
     complete -c cvmctl -n "__cvmctl_at $at" -l request-id -x -d 'Name of this request'
     complete -c cvmctl -n "__cvmctl_at $at" -l dry-run -d 'Check everything, do nothing'
     complete -c cvmctl -n "__cvmctl_at $at" -l wait -d 'Wait for the end and show the progress'
@@ -120,6 +128,7 @@ complete -c cvmctl -n '__cvmctl_at instance resize' -l memory -x -d Memory
 complete -c cvmctl -n '__cvmctl_at instance resize' -l online -d 'Change the running guest'
 complete -c cvmctl -n '__cvmctl_at instance resize' -l guest-timeout -x -d 'How long the guest may take'
 complete -c cvmctl -n '__cvmctl_at instance resize' -l force-stop -d 'Cut the power first'
+complete -c cvmctl -n '__cvmctl_at instance delete' -l keep -x -d 'Keep as a volume'
 complete -c cvmctl -n '__cvmctl_at instance delete' -l recycle -x -d 'Time to restore it'
 complete -c cvmctl -n '__cvmctl_at instance watch' -l json -d 'JSON, an object per line'
 complete -c cvmctl -n '__cvmctl_at instance watch serial' -l duration -x -d 'End after this long'

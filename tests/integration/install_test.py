@@ -13,6 +13,7 @@ FILES = {
     "etc/cvm/agent.toml",
     "usr/bin/cvmctl",
     "usr/lib/systemd/system/cvm-agentd.service",
+    "usr/lib/systemd/system/cvm-guests.service",
     "usr/lib/sysusers.d/cvm.conf",
     "usr/lib/tmpfiles.d/cvm.conf",
     "usr/sbin/cvm-agentd",
@@ -69,17 +70,54 @@ def test_the_default_configuration_is_valid(installed):
     run(installed / "usr/sbin/cvm-agentd", "--check-config", "--config", config)
 
 
-def test_systemd_takes_the_unit(tmp_path):
-    """Also its ExecStart: the program lies where the unit says."""
+def properties(text: str) -> dict:
+    """The settings of a unit file; those that may come again hold all their words."""
+    found = {}
+    for line in text.splitlines():
+        if "=" in line and not line.startswith("#"):
+            name, _, value = line.partition("=")
+            found.setdefault(name, []).extend(value.split())
+    return found
+
+
+def test_the_guests_are_stopped_before_what_their_shutdown_needs(installed):
+    """And by nothing else than the host's shutdown: not with the agent, not by hand."""
+    unit = properties((installed / "usr/lib/systemd/system/cvm-guests.service").read_text())
+    # At shutdown the order is the opposite one.
+    for needed in (
+        "cvm-agentd.service",
+        "libvirtd.service",
+        "libvirt-guests.service",
+        "virt-guest-shutdown.target",
+        "network.target",
+    ):
+        assert needed in unit["After"]
+    for binding in ("BindsTo", "PartOf", "Conflicts", "Requisite"):
+        assert binding not in unit
+    assert unit["Requires"] == ["virt-guest-shutdown.target"]
+    assert unit["RefuseManualStop"] == ["yes"] and unit["RemainAfterExit"] == ["yes"]
+    assert unit["ExecStop"][1:3] == ["host", "stop-guests"] and "--wait" in unit["ExecStop"]
+    agent = properties((installed / "usr/lib/systemd/system/cvm-agentd.service").read_text())
+    assert "ExecStop" not in agent and "cvm-guests.service" not in agent.get("BindsTo", [])
+
+
+@pytest.mark.parametrize(
+    "unit, program",
+    [("cvm-agentd.service", "usr/sbin/cvm-agentd"), ("cvm-guests.service", "usr/bin/cvmctl")],
+)
+def test_systemd_takes_the_unit(tmp_path, unit, program):
+    """Also what it runs: the program lies where the unit says."""
     install(tmp_path)
     # The units that it refers to.
     system = "lib/systemd/system"
     run("cp", "-r", "--no-clobber", f"/usr/{system}", tmp_path / "usr/lib/systemd")
-    verify = ["systemd-analyze", "verify", "--man=no", f"--root={tmp_path}", "cvm-agentd.service"]
+    (tmp_path / "usr/bin/true").touch(mode=0o755)
+    (tmp_path / "bin").symlink_to("usr/bin")
+    verify = ["systemd-analyze", "verify", "--man=no", f"--root={tmp_path}", unit]
     assert run(*verify) == ""
     # It says so when something is wrong.
-    (tmp_path / "usr/sbin/cvm-agentd").unlink()
-    with pytest.raises(AssertionError, match="cvm-agentd"):
+    (tmp_path / program).unlink()
+    with pytest.raises(AssertionError, match=program.rpartition("/")[2]):
         run(*verify)
 
 

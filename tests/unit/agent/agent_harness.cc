@@ -155,10 +155,14 @@ struct AgentHarness::Agent {
                       return harness.crash_sites.Pass(site.ToString());
                     }}),
         instances(core, engine),
-        images(core, engine) {
+        images(core, engine),
+        volumes(core, engine),
+        hosts(core, engine) {
     EXPECT_TRUE(ledger.Load(harness.clock.Now()).ok());
     power.Start([this](const std::string& instance_id) {
-      instance_id.empty() ? engine.WakeAll() : engine.Wake(instance_id);
+      if (instance_id.empty()) return engine.WakeAll();
+      engine.Wake(instance_id);
+      engine.Wake(kHostTarget);
     });
     harness.host->SetHook([this, &harness](const FakeCall& call) {
       return Pass(harness,
@@ -192,6 +196,8 @@ struct AgentHarness::Agent {
   OperationEngine engine;
   InstanceManager instances;
   ImageManager images;
+  VolumeManager volumes;
+  HostManager hosts;
 };
 
 AgentHarness::AgentHarness(const std::function<void(Config&)>& configure)
@@ -240,6 +246,8 @@ PowerMonitor& AgentHarness::power() { return agent_->power; }
 OperationEngine& AgentHarness::engine() { return agent_->engine; }
 InstanceManager& AgentHarness::instances() { return agent_->instances; }
 ImageManager& AgentHarness::images() { return agent_->images; }
+VolumeManager& AgentHarness::volumes() { return agent_->volumes; }
+HostManager& AgentHarness::hosts() { return agent_->hosts; }
 const Core& AgentHarness::core() { return agent_->core; }
 
 Operation AgentHarness::WaitEnd(const std::string& operation_id) {
@@ -412,6 +420,10 @@ std::set<std::string> AgentHarness::ExpectedFiles() {
   for (const v1::Image& image : ledger().images().List("", SIZE_MAX)) {
     EXPECT_EQ(image.state(), v1::Image::READY);
     add(paths_.Image(image.id()));
+  }
+  for (const v1::Volume& volume : ledger().volumes().All()) {
+    EXPECT_EQ(volume.state(), v1::Volume::AVAILABLE) << volume.ShortDebugString();
+    add(paths_.Volume(volume.id()));
   }
   for (const InstancePtr& instance : ledger().instances().All()) {
     if (!HoldsResources(*instance)) continue;

@@ -61,6 +61,11 @@ TEST(Config, ReadsEveryKey) {
     retention = "18h"
     recycle_period = "20h"
     workers = 19
+    stop_guests_budget = "21s"
+    stop_parallel = 22
+    boot_start = "never"
+    boot_start_parallel = 23
+    boot_start_delay = "24s"
     [[network]]
     id = "lan"
     bridge = "br0"
@@ -103,6 +108,11 @@ TEST(Config, ReadsEveryKey) {
   EXPECT_EQ(config->operations.retention, absl::Hours(18));
   EXPECT_EQ(config->operations.recycle_period, absl::Hours(20));
   EXPECT_EQ(config->operations.workers, 19);
+  EXPECT_EQ(config->operations.stop_guests_budget, absl::Seconds(21));
+  EXPECT_EQ(config->operations.stop_parallel, 22);
+  EXPECT_EQ(config->operations.boot_start, "never");
+  EXPECT_EQ(config->operations.boot_start_parallel, 23);
+  EXPECT_EQ(config->operations.boot_start_delay, absl::Seconds(24));
   ASSERT_EQ(config->networks.size(), 2u);
   const NetworkConfig& lan = config->networks[0];
   EXPECT_EQ(lan.bridge, "br0");
@@ -137,6 +147,8 @@ TEST(Config, RefusesBadValues) {
       {"state_dir = 5", "agent.toml:1"},
       {"[listen]\nmax_threads = 1", "agent.toml:2"},
       {"[limits]\nmax_instances = 0", "agent.toml:2"},
+      {"[operations]\nboot_start = 'sometimes'", "agent.toml:2"},
+      {"[operations]\nstop_parallel = 0", "agent.toml:2"},
       {"[limits]\ncpu_overcommit = 0.01", "agent.toml:2"},
       {"[limits]\nmax_vcpus_ratio = 0.9", "agent.toml:2"},
       {"[limits]\nmax_memory_ratio = 0", "agent.toml:2"},

@@ -248,7 +248,7 @@ TEST_F(StoreTest, RefusesASchemaThatIsTooNewAndLeavesItAlone) {
   const auto opened = Store::Open(path_);
   EXPECT_EQ(opened.status().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(std::string(opened.status().message()), HasSubstr("99"));
-  Meddle("PRAGMA user_version = 2");
+  Meddle("PRAGMA user_version = 3");
   EXPECT_TRUE(Store::Open(path_).ok());
 }
 
@@ -258,7 +258,9 @@ TEST_F(StoreTest, BringsAnOlderSchemaUpToDateAfterABackup) {
   ASSERT_TRUE(store_->Apply(change).ok());
   store_ = nullptr;
   // As the first version was.
-  Meddle("DROP TABLE operation_secrets; PRAGMA user_version = 1");
+  Meddle(
+      "DROP TABLE volumes; DROP TABLE host_settings; DROP TABLE operation_secrets; "
+      "PRAGMA user_version = 1");
   auto opened = Store::Open(path_);
   ASSERT_TRUE(opened.ok()) << opened.status();
   EXPECT_EQ((*opened)->LoadInstances()->size(), 1u);
@@ -285,6 +287,41 @@ TEST_F(StoreTest, KeepsTheSecretsOfAnOperationUntilItEnds) {
   ASSERT_TRUE(store_->Apply(change).ok());
   EXPECT_TRUE(store_->LoadOperationSecrets("op-1")->empty());
   EXPECT_FALSE(FilesHold("the-hash"));
+}
+
+TEST_F(StoreTest, BringsTheSecondSchemaUpToDateAfterABackup) {
+  StoreChange change;
+  change.put_instances = {MakeInstance("ins-1")};
+  ASSERT_TRUE(store_->Apply(change).ok());
+  store_ = nullptr;
+  Meddle("DROP TABLE volumes; DROP TABLE host_settings; PRAGMA user_version = 2");
+  auto opened = Store::Open(path_);
+  ASSERT_TRUE(opened.ok()) << opened.status();
+  EXPECT_EQ((*opened)->LoadInstances()->size(), 1u);
+  EXPECT_TRUE((*opened)->LoadVolumes()->empty());
+  EXPECT_TRUE((*opened)->LoadSettings()->empty());
+  EXPECT_TRUE(std::filesystem::exists(path_ + ".backup-2"));
+}
+
+TEST_F(StoreTest, KeepsVolumesAndSettings) {
+  StoreChange change;
+  v1::Volume volume;
+  volume.set_id("disk-1");
+  volume.set_size_bytes(7);
+  change.put_volumes = {volume};
+  change.put_settings = {{"a", std::string("1\0", 2)}, {"b", "2"}};
+  ASSERT_TRUE(store_->Apply(change).ok());
+  store_ = nullptr;
+  store_ = *Store::Open(path_);
+  ASSERT_EQ(store_->LoadVolumes()->size(), 1u);
+  EXPECT_EQ(store_->LoadVolumes()->front().size_bytes(), 7u);
+  EXPECT_EQ(store_->LoadSettings()->at("a"), std::string("1\0", 2));
+  change = {};
+  change.delete_volumes = {"disk-1"};
+  change.put_settings = {{"a", ""}, {"b", "3"}};
+  ASSERT_TRUE(store_->Apply(change).ok());
+  EXPECT_TRUE(store_->LoadVolumes()->empty());
+  EXPECT_EQ(*store_->LoadSettings(), (std::map<std::string, std::string>{{"b", "3"}}));
 }
 
 TEST_F(StoreTest, MakesNoBackupOfANewStore) {

@@ -10,6 +10,7 @@
 #include "cvm/agent/v1/image_service.grpc.pb.h"
 #include "cvm/agent/v1/instance_service.grpc.pb.h"
 #include "cvm/agent/v1/operation_service.grpc.pb.h"
+#include "cvm/agent/v1/volume_service.grpc.pb.h"
 #include "grpcpp/grpcpp.h"
 
 namespace cvm::cli {
@@ -46,6 +47,33 @@ class Hosts final : public HostService::Service {
   explicit Hosts(const Script& script) : script_(script) {}
   grpc::Status GetHost(Context*, const GetHostRequest* request, Host* response) override {
     return Reply(script_.get_host, request, response);
+  }
+  grpc::Status SetMaintenance(Context*, const SetMaintenanceRequest* request,
+                              Operation* response) override {
+    return Reply(script_.set_maintenance, request, response);
+  }
+  grpc::Status StopGuests(Context*, const StopGuestsRequest* request,
+                          Operation* response) override {
+    return Reply(script_.stop_guests, request, response);
+  }
+
+ private:
+  const Script& script_;
+};
+
+class Volumes final : public VolumeService::Service {
+ public:
+  explicit Volumes(const Script& script) : script_(script) {}
+  grpc::Status GetVolume(Context*, const GetVolumeRequest* request, Volume* response) override {
+    return Reply(script_.get_volume, request, response);
+  }
+  grpc::Status ListVolumes(Context*, const ListVolumesRequest* request,
+                           ListVolumesResponse* response) override {
+    return Reply(script_.list_volumes, request, response);
+  }
+  grpc::Status DeleteVolume(Context*, const DeleteVolumeRequest* request,
+                            Operation* response) override {
+    return Reply(script_.delete_volume, request, response);
   }
 
  private:
@@ -176,11 +204,12 @@ class Operations final : public OperationService::Service {
 
 struct FakeAgent::Server {
   explicit Server(const Script& script)
-      : hosts(script), images(script), instances(script), operations(script) {}
+      : hosts(script), images(script), instances(script), operations(script), volumes(script) {}
   Hosts hosts;
   Images images;
   Instances instances;
   Operations operations;
+  Volumes volumes;
   std::unique_ptr<grpc::Server> server;
 };
 
@@ -192,6 +221,7 @@ FakeAgent::FakeAgent(const std::string& socket_path, const Script& script)
   builder.RegisterService(&server_->images);
   builder.RegisterService(&server_->instances);
   builder.RegisterService(&server_->operations);
+  builder.RegisterService(&server_->volumes);
   server_->server = builder.BuildAndStart();
   if (server_->server == nullptr) std::abort();
 }

@@ -14,6 +14,7 @@
 #include "cvm/agent/v1/image_service.pb.h"
 #include "cvm/agent/v1/instance_service.pb.h"
 #include "cvm/agent/v1/operation_service.pb.h"
+#include "cvm/agent/v1/volume_service.pb.h"
 
 namespace cvm::cli {
 
@@ -29,6 +30,11 @@ using StreamAnswer =
 // What is not set answers NOT_IMPLEMENTED. The functions run on the server's threads.
 struct Script {
   Answer<agent::v1::GetHostRequest, agent::v1::Host> get_host;
+  Answer<agent::v1::SetMaintenanceRequest, agent::v1::Operation> set_maintenance;
+  Answer<agent::v1::StopGuestsRequest, agent::v1::Operation> stop_guests;
+  Answer<agent::v1::GetVolumeRequest, agent::v1::Volume> get_volume;
+  Answer<agent::v1::ListVolumesRequest, agent::v1::ListVolumesResponse> list_volumes;
+  Answer<agent::v1::DeleteVolumeRequest, agent::v1::Operation> delete_volume;
   Answer<agent::v1::ImportImageRequest, agent::v1::Operation> import_image;
   Answer<agent::v1::GetImageRequest, agent::v1::Image> get_image;
   Answer<agent::v1::ListImagesRequest, agent::v1::ListImagesResponse> list_images;

@@ -99,6 +99,10 @@ TEST(ParseDataDisk, TakesSizeAndId) {
   EXPECT_EQ(ParseDataDisk("5")->size_bytes(), 5 * kGib);
   EXPECT_EQ(ParseDataDisk("512M,id=disk-00000001")->id(), "disk-00000001");
   EXPECT_EQ(ParseDataDisk("512M,id=disk-00000001")->size_bytes(), 512 * kMib);
+  // A volume has its size.
+  EXPECT_EQ(ParseDataDisk("id=disk-00000001")->id(), "disk-00000001");
+  EXPECT_EQ(ParseDataDisk("id=disk-00000001")->size_bytes(), 0u);
+  EXPECT_FALSE(ParseDataDisk("id=").ok());
   EXPECT_FALSE(ParseDataDisk("5,id=").ok());
   EXPECT_FALSE(ParseDataDisk("5,serial=x").ok());
   EXPECT_FALSE(ParseDataDisk(",id=disk-00000001").ok());

@@ -223,6 +223,29 @@ TEST(Word, ShowsNumbersOfNewerEnumsAndNothingForNone) {
   EXPECT_EQ(Word(agent::v1::INSTANCE_STATE_UNSPECIFIED), "-");
 }
 
+TEST(VolumeView, Golden) {
+  agent::v1::ListVolumesResponse list;
+  *list.add_volumes() = Parse<agent::v1::Volume>(R"pb(
+    id: "disk-00000001"
+    state: AVAILABLE
+    size_bytes: 1073741824
+    owner: "alice"
+    source_instance_id: "ins-00000001"
+    keep_time { seconds: 1700000000 }
+    etag: "e")pb");
+  EXPECT_EQ(VolumesView(list, {}),
+            "ID             STATE      SIZE   OWNER  FROM          KEPT\n"
+            "disk-00000001  AVAILABLE  1 GiB  alice  ins-00000001  2023-11-14 22:13:20\n");
+  EXPECT_EQ(VolumeView(list.volumes(0), {}), R"(ID             disk-00000001
+State          AVAILABLE
+Size           1 GiB
+Owner          alice
+From instance  ins-00000001
+Kept           2023-11-14 22:13:20
+Etag           e
+)");
+}
+
 TEST(HostView, Golden) {
   const auto host = Parse<agent::v1::Host>(R"pb(
     host_name: "node1"
@@ -243,7 +266,21 @@ TEST(HostView, Golden) {
       disk_total_bytes: 107374182400
       disk_allocated_bytes: 10737418240
       disk_free_bytes: 53687091200
+      cpus: 2
+      cpu_overcommit: 4
+      vcpus_available: 6
+      memory_available_mib: 13824
+      disk_overcommit: 1.5
+      disk_available_bytes: 96636764160
     }
+    maintenance {
+      on: true
+      reason: "new disks"
+      since { seconds: 1700000000 }
+    }
+    boot_id: "b00t"
+    instances_to_start: 3
+    volumes_total: 1
     networks {
       id: "default"
       bridge: "cvmbr0"
@@ -260,10 +297,13 @@ Architecture  x86_64
 Acceleration  TCG
 Hypervisor    connected since 2023-11-14 22:13:20
 libvirt       9.0.0
-Instances     2, 1 running
-vCPUs         2 of 8 allocated
-Memory        1.5 GiB of 16 GiB allocated, 1 GiB reserved
-Disk          10 GiB of 100 GiB allocated, 0 B reserved, 50 GiB free
+Maintenance   since 2023-11-14 22:13:20: new disks
+Boot id       b00t
+Instances     2, 1 running, 3 to be started after the boot
+Volumes       1
+vCPUs         2 of 8 allocated, 6 available (2 CPUs, 4 vCPUs for each)
+Memory        1.5 GiB of 16 GiB allocated, 1 GiB reserved, 13.5 GiB available
+Disk          10 GiB of 100 GiB allocated, 0 B reserved, 90 GiB available (1.5 times the disk, 50 GiB of it free)
 
 NETWORK  BRIDGE  SUBNET        GATEWAY    ADDRESSES  STATE
 default  cvmbr0  192.0.2.0/24  192.0.2.1  1 in use   present

@@ -55,6 +55,34 @@ TEST(UniqueFd, AssignmentClosesTheOldOne) {
   EXPECT_TRUE(IsOpen(fd.get()));
 }
 
+TEST(DiscardBlocksTest, GivesTheBlocksBackAndKeepsTheFile) {
+  const TemporaryFolder folder;
+  const std::string path = folder.File("disk");
+  ASSERT_TRUE(WriteFileAtomically(path, std::string(1 << 20, 'x'), 0600).ok());
+  struct stat before {};
+  ASSERT_EQ(stat(path.c_str(), &before), 0);
+  ASSERT_GT(before.st_blocks, 0);
+  const absl::Status status = DiscardBlocks(path);
+  ASSERT_TRUE(status.ok()) << status << ": this file system cannot punch holes";
+  struct stat after {};
+  ASSERT_EQ(stat(path.c_str(), &after), 0);
+  EXPECT_EQ(after.st_size, before.st_size);
+  EXPECT_EQ(after.st_blocks, 0);
+  EXPECT_EQ(*ReadFile(path, 1 << 20), std::string(1 << 20, '\0'));
+}
+
+TEST(DiscardBlocksTest, TouchesNothingButTheFileItself) {
+  const TemporaryFolder folder;
+  EXPECT_TRUE(DiscardBlocks(folder.File("absent")).ok());
+  ASSERT_TRUE(WriteFileAtomically(folder.File("empty"), "", 0600).ok());
+  EXPECT_TRUE(DiscardBlocks(folder.File("empty")).ok());
+  ASSERT_TRUE(WriteFileAtomically(folder.File("target"), "kept", 0600).ok());
+  std::filesystem::create_symlink(folder.File("target"), folder.File("link"));
+  EXPECT_FALSE(DiscardBlocks(folder.File("link")).ok());
+  EXPECT_EQ(*ReadFile(folder.File("target"), 10), "kept");
+  EXPECT_FALSE(DiscardBlocks(folder.path()).ok());
+}
+
 TEST(WriteFileAtomically, WritesContentAndMode) {
   const TemporaryFolder folder;
   const mode_t before = umask(0077);

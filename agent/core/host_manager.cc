@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/core/host_manager.h"
+
+#include "agent/core/workflows.h"
+
+namespace cvm::agent::core {
+
+absl::StatusOr<v1::Operation> HostManager::SetMaintenance(
+    const Caller& caller, const v1::SetMaintenanceRequest& request) {
+  return engine_.Submit(caller, request, request.request_id(), request.validate_only(),
+                        [&] { return PlanSetMaintenance(core_, request); });
+}
+
+absl::StatusOr<v1::Operation> HostManager::StopGuests(const Caller& caller,
+                                                      const v1::StopGuestsRequest& request) {
+  return engine_.Submit(caller, request, request.request_id(), request.validate_only(),
+                        [&] { return PlanStopGuests(core_, request); });
+}
+
+}  // namespace cvm::agent::core

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What HostService does to the host, without gRPC. Thread-safe. The error reasons of each call are
+// in host_service.proto.
+#pragma once
+
+#include "absl/status/statusor.h"
+#include "agent/core/core.h"
+#include "agent/core/operation_engine.h"
+#include "cvm/agent/v1/host_service.pb.h"
+
+namespace cvm::agent::core {
+
+// The target of operations on the host itself.
+inline constexpr char kHostTarget[] = "host";
+
+class HostManager {
+ public:
+  // Both outlive the manager.
+  HostManager(const Core& core, OperationEngine& engine) : core_(core), engine_(engine) {}
+
+  absl::StatusOr<v1::Operation> SetMaintenance(const Caller& caller,
+                                               const v1::SetMaintenanceRequest& request);
+  absl::StatusOr<v1::Operation> StopGuests(const Caller& caller,
+                                           const v1::StopGuestsRequest& request);
+
+ private:
+  const Core& core_;
+  OperationEngine& engine_;
+};
+
+}  // namespace cvm::agent::core
