@@ -32,6 +32,13 @@ absl::StatusOr<Plan> PlanUpdateInstance(const Core& core, const v1::UpdateInstan
 Workflow UpdateInstanceWorkflow(const Core& core, const v1::UpdateInstanceRequest& request);
 absl::StatusOr<Plan> PlanResizeInstance(const Core& core, const v1::ResizeInstanceRequest& request);
 Workflow ResizeInstanceWorkflow(const Core& core, const v1::ResizeInstanceRequest& request);
+absl::StatusOr<Plan> PlanReinstallInstance(const Core& core,
+                                           const v1::ReinstallInstanceRequest& request);
+Workflow ReinstallInstanceWorkflow(const Core& core, const store::ReinstallRecord& record);
+absl::StatusOr<Plan> PlanEnterRescue(const Core& core, const v1::EnterRescueRequest& request);
+Workflow EnterRescueWorkflow(const Core& core, const v1::EnterRescueRequest& request);
+absl::StatusOr<Plan> PlanExitRescue(const Core& core, const v1::ExitRescueRequest& request);
+Workflow ExitRescueWorkflow(const Core& core, const v1::ExitRescueRequest& request);
 Workflow ImportImageWorkflow(const Core& core, const v1::ImportImageRequest& request);
 Workflow DeleteImageWorkflow(const Core& core, const v1::DeleteImageRequest& request);
 

@@ -51,6 +51,7 @@ TEST(Config, ReadsEveryKey) {
     disk_reserve_mib = 12
     disk_overcommit = 1.5
     default_system_disk_gib = 13
+    reinstall_min_disk_gib = 0
     max_image_gib = 14
     max_instances = 15
     [operations]
@@ -59,6 +60,8 @@ TEST(Config, ReadsEveryKey) {
     retention = "18h"
     recycle_period = "20h"
     workers = 19
+    [rescue]
+    image_id = "img-rescue00"
     [[network]]
     id = "lan"
     bridge = "br0"
@@ -92,6 +95,7 @@ TEST(Config, ReadsEveryKey) {
   EXPECT_EQ(config->limits.disk_reserve_mib, 12);
   EXPECT_EQ(config->limits.disk_overcommit, 1.5);
   EXPECT_EQ(config->limits.default_system_disk_gib, 13);
+  EXPECT_EQ(config->limits.reinstall_min_disk_gib, 0);
   EXPECT_EQ(config->limits.max_image_gib, 14);
   EXPECT_EQ(config->limits.max_instances, 15);
   EXPECT_EQ(config->operations.soft_stop_timeout, absl::Seconds(16));
@@ -99,6 +103,8 @@ TEST(Config, ReadsEveryKey) {
   EXPECT_EQ(config->operations.retention, absl::Hours(18));
   EXPECT_EQ(config->operations.recycle_period, absl::Hours(20));
   EXPECT_EQ(config->operations.workers, 19);
+  EXPECT_EQ(config->rescue.image_id, "img-rescue00");
+  EXPECT_EQ(config->rescue.iso, "");
   ASSERT_EQ(config->networks.size(), 2u);
   const NetworkConfig& lan = config->networks[0];
   EXPECT_EQ(lan.bridge, "br0");
@@ -110,6 +116,16 @@ TEST(Config, ReadsEveryKey) {
   EXPECT_FALSE(config->networks[1].gateway.has_value());
   EXPECT_EQ(config->FindNetwork("other"), &config->networks[1]);
   EXPECT_EQ(config->FindNetwork("none"), nullptr);
+}
+
+TEST(Config, HasOneRescueSystemAtMost) {
+  EXPECT_EQ(ParseConfig("rescue.iso = 'isos/r.iso'", "f")->rescue.iso, "isos/r.iso");
+  EXPECT_EQ(ParseConfig("", "f")->rescue.image_id, "");
+  EXPECT_EQ(ParseConfig("", "f")->limits.reinstall_min_disk_gib, 50);
+  EXPECT_THAT(Problem("[rescue]\nimage_id = 'img-rescue00'\niso = 'r.iso'\n"),
+              HasSubstr("agent.toml:3: "));
+  EXPECT_THAT(Problem("[rescue]\nimage_id = 'debian'\n"), HasSubstr("agent.toml:2: "));
+  EXPECT_THAT(Problem("[rescue]\niso = '/abs.iso'\n"), HasSubstr("agent.toml:2: "));
 }
 
 TEST(Config, FollowsTheRunDirWithTheSocket) {
