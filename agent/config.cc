@@ -6,6 +6,7 @@
 #include <charconv>
 
 #include "cloudinit/ip_address.h"
+#include "common/ids.h"
 #include "common/status_macros.h"
 #include "common/toml_config.h"
 #include "fmt/format.h"
@@ -60,6 +61,20 @@ void ReadListen(TomlTable table, const std::string& run_dir, Config::Listen& lis
     table.AddError("tcp", "cleartext TCP needs insecure = true");
   } else if (!IsLoopback(listen.tcp)) {
     table.AddError("tcp", "cleartext TCP is for loopback only (127.x.x.x:port or [::1]:port)");
+  }
+}
+
+void ReadRescue(TomlTable table, Config::Rescue& rescue) {
+  table.GetString("image_id", &rescue.image_id);
+  if (!rescue.image_id.empty() && !IsId(kImagePrefix, rescue.image_id)) {
+    table.AddError("image_id", "must be the id of an image: img- and eight of a-z and 0-9");
+  }
+  table.GetString("iso", &rescue.iso);
+  if (rescue.iso.starts_with('/')) {
+    table.AddError("iso", "must be a path beneath import_dir, without a leading '/'");
+  }
+  if (!rescue.image_id.empty() && !rescue.iso.empty()) {
+    table.AddError("iso", "image_id and iso exclude each other");
   }
 }
 
@@ -127,6 +142,7 @@ absl::StatusOr<Config> Read(TomlFile file) {
   table.GetInt("disk_reserve_mib", 0, int64_t{1} << 40, &limits.disk_reserve_mib);
   table.GetDouble("disk_overcommit", 0.1, 1000, &limits.disk_overcommit);
   table.GetInt("default_system_disk_gib", 1, 1 << 20, &limits.default_system_disk_gib);
+  table.GetInt("reinstall_min_disk_gib", 0, 1 << 20, &limits.reinstall_min_disk_gib);
   table.GetInt("max_image_gib", 1, 1 << 20, &limits.max_image_gib);
   table.GetInt("max_instances", 1, 100000, &limits.max_instances);
   table.GetDouble("max_vcpus_ratio", 1, 255, &limits.max_vcpus_ratio);
@@ -149,6 +165,8 @@ absl::StatusOr<Config> Read(TomlFile file) {
   table.GetInt("boot_start_parallel", 1, 256, &operations.boot_start_parallel);
   table.GetDuration("boot_start_delay", absl::ZeroDuration(), absl::Hours(1),
                     &operations.boot_start_delay);
+
+  ReadRescue(root.Table("rescue"), config.rescue);
 
   for (TomlTable& network : root.Tables("network")) {
     config.networks.push_back(ReadNetwork(network));

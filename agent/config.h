@@ -58,6 +58,8 @@ struct Config {
     int64_t disk_reserve_mib = 2048;
     double disk_overcommit = 1.0;
     int64_t default_system_disk_gib = 50;
+    // 0: none.
+    int64_t reinstall_min_disk_gib = 50;
     int64_t max_image_gib = 500;
     int64_t max_instances = 1000;
     // What a running guest can be grown to when its spec does not say, for each vCPU and each MiB
@@ -86,6 +88,13 @@ struct Config {
     int64_t boot_start_parallel = 4;
     absl::Duration boot_start_delay = absl::Seconds(2);
   } operations;
+
+  // What EnterRescue boots: at most one of the two. Neither: there is no rescue.
+  struct Rescue {
+    std::string image_id;
+    // Beneath import_dir.
+    std::string iso;
+  } rescue;
 
   // "none", "writeback", ...: the cache mode of guests' disks.
   std::string disk_cache = "none";

@@ -13,7 +13,9 @@
 //     instances/ins-xxxxxxxx/
 //       config-drive-<generation>.iso
 //       console.log                         written by virtlogd
-//       nvram.fd                            UEFI variables
+//       nvram.fd, nvram-<generation>.fd     UEFI variables, of each reinstall its own
+//       rescue.iso, rescue-config-drive.iso,
+//       rescue-nvram.fd                     while it is in rescue
 //   <run_dir>/agent.sock              0660
 #pragma once
 
@@ -41,7 +43,16 @@ class Paths {
     return Instance(id) + "/config-drive-" + std::to_string(generation) + ".iso";
   }
   std::string ConsoleLog(const std::string& id) const { return Instance(id) + "/console.log"; }
-  std::string Nvram(const std::string& id) const { return Instance(id) + "/nvram.fd"; }
+  std::string Nvram(const std::string& id, uint32_t install_generation) const {
+    return Instance(id) + (install_generation == 0
+                               ? "/nvram.fd"
+                               : "/nvram-" + std::to_string(install_generation) + ".fd");
+  }
+  std::string RescueIso(const std::string& id) const { return Instance(id) + "/rescue.iso"; }
+  std::string RescueConfigDrive(const std::string& id) const {
+    return Instance(id) + "/rescue-config-drive.iso";
+  }
+  std::string RescueNvram(const std::string& id) const { return Instance(id) + "/rescue-nvram.fd"; }
 
  private:
   std::string state_dir_;

@@ -186,6 +186,18 @@ class GrpcClient final : public Client {
       const agent::v1::ResizeInstanceRequest& request) override {
     return Unary(instances_, &InstanceService::Stub::ResizeInstance, request);
   }
+  absl::StatusOr<agent::v1::Operation> ReinstallInstance(
+      const agent::v1::ReinstallInstanceRequest& request) override {
+    return Unary(instances_, &InstanceService::Stub::ReinstallInstance, request);
+  }
+  absl::StatusOr<agent::v1::Operation> EnterRescue(
+      const agent::v1::EnterRescueRequest& request) override {
+    return Unary(instances_, &InstanceService::Stub::EnterRescue, request);
+  }
+  absl::StatusOr<agent::v1::Operation> ExitRescue(
+      const agent::v1::ExitRescueRequest& request) override {
+    return Unary(instances_, &InstanceService::Stub::ExitRescue, request);
+  }
   absl::StatusOr<agent::v1::Operation> UpdateInstance(
       const agent::v1::UpdateInstanceRequest& request) override {
     return Unary(instances_, &InstanceService::Stub::UpdateInstance, request);

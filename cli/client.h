@@ -95,6 +95,12 @@ class Client {
       const agent::v1::RestoreInstanceRequest& request) = 0;
   virtual absl::StatusOr<agent::v1::Operation> ResizeInstance(
       const agent::v1::ResizeInstanceRequest& request) = 0;
+  virtual absl::StatusOr<agent::v1::Operation> ReinstallInstance(
+      const agent::v1::ReinstallInstanceRequest& request) = 0;
+  virtual absl::StatusOr<agent::v1::Operation> EnterRescue(
+      const agent::v1::EnterRescueRequest& request) = 0;
+  virtual absl::StatusOr<agent::v1::Operation> ExitRescue(
+      const agent::v1::ExitRescueRequest& request) = 0;
   virtual absl::StatusOr<agent::v1::Operation> UpdateInstance(
       const agent::v1::UpdateInstanceRequest& request) = 0;
   virtual absl::StatusOr<agent::v1::Operation> DeleteInstance(

@@ -88,6 +88,8 @@ void AddCompletionCommand(Command root);
 // Parts of `instance` that are large enough for files of their own.
 void AddInstanceCreate(Command group);
 void AddInstanceUpdate(Command group);
+void AddInstanceReinstall(Command group);
+void AddInstanceRescue(Command group);
 void AddInstanceSerial(Command group);
 void AddInstanceScreenshot(Command group);
 

@@ -229,6 +229,8 @@ void AddInstanceCommands(Command root) {
   AddDown<agent::v1::RebootInstanceRequest>(group, "reboot", "Reboot a running instance",
                                             &Client::RebootInstance);
   AddResize(group);
+  AddInstanceReinstall(group);
+  AddInstanceRescue(group);
   AddDelete(group);
   AddPlain<agent::v1::RestoreInstanceRequest>(
       group, "restore", "Take an instance out of its recycle period", &Client::RestoreInstance);

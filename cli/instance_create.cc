@@ -5,11 +5,10 @@
 
 #include "cli/command_line.h"
 #include "cli/instance_spec.h"
+#include "cli/login_flags.h"
 #include "cli/mutation.h"
 #include "cli/parse.h"
-#include "cli/password.h"
 #include "cli/session.h"
-#include "common/ids.h"
 #include "common/status_macros.h"
 #include "fmt/format.h"
 
@@ -28,9 +27,7 @@ struct CreateArguments {
   std::string disk;
   std::vector<std::string> data_disks;
   std::string host_name;
-  std::vector<std::string> ssh_keys;
-  std::string password_hash_file;
-  bool password_prompt = false;
+  LoginFlags login;
   std::vector<std::string> nics;
   std::string user_data;
   std::vector<std::string> tags;
@@ -50,40 +47,6 @@ absl::Status AddDisks(const CreateArguments& arguments, agent::v1::InstanceSpec*
     const auto disk = ParseDataDisk(text);
     if (!disk.ok()) return About("--data-disk", disk.status());
     *spec->add_data_disks() = *disk;
-  }
-  return absl::OkStatus();
-}
-
-absl::Status AddKeys(const CreateArguments& arguments, agent::v1::LoginSettings* login) {
-  for (const std::string& text : arguments.ssh_keys) {
-    if (IsPublicKey(text)) {
-      login->add_ssh_public_keys(text);
-      continue;
-    }
-    const auto content = ReadUsersFile(text);
-    if (!content.ok()) return About("--ssh-key", content.status());
-    const auto keys = ParseKeyLines(*content);
-    if (!keys.ok()) return About("--ssh-key " + text, keys.status());
-    for (const std::string& key : *keys) login->add_ssh_public_keys(key);
-  }
-  return absl::OkStatus();
-}
-
-absl::Status AddPassword(const CreateArguments& arguments, Session& session,
-                         agent::v1::LoginSettings* login) {
-  if (arguments.password_prompt) {
-    if (!arguments.password_hash_file.empty()) {
-      return absl::InvalidArgumentError(
-          "--password-prompt and --password-hash-file exclude each other");
-    }
-    CVM_ASSIGN_OR_RETURN(*login->mutable_password_hash(),
-                         PromptForPasswordHash(session.interrupter(), Random::Secure()));
-  } else if (!arguments.password_hash_file.empty()) {
-    const auto content = ReadUsersFile(arguments.password_hash_file);
-    if (!content.ok()) return About("--password-hash-file", content.status());
-    const auto hash = ParsePasswordHash(*content);
-    if (!hash.ok()) return About("--password-hash-file", hash.status());
-    login->set_password_hash(*hash);
   }
   return absl::OkStatus();
 }
@@ -120,9 +83,7 @@ absl::StatusOr<agent::v1::CreateInstanceRequest> MakeRequest(const CreateArgumen
   }
   CVM_RETURN_IF_ERROR(AddDisks(arguments, spec));
   CVM_RETURN_IF_ERROR(AddUserData(arguments.user_data, spec));
-  CVM_RETURN_IF_ERROR(AddKeys(arguments, spec->mutable_login()));
-  // Last, so that nobody types a password for a command line that is wrong.
-  CVM_RETURN_IF_ERROR(AddPassword(arguments, session, spec->mutable_login()));
+  CVM_RETURN_IF_ERROR(ApplyLoginFlags(arguments.login, session, spec->mutable_login()));
   return request;
 }
 
@@ -153,11 +114,7 @@ void AddInstanceCreate(Command group) {
   command.Texts("--nic", &arguments->nics, "NIC",
                 "network=NAME,ip=ADDRESS,ipv6=ADDRESS/LENGTH,mac=MAC,id=ENI, each part optional");
   command.Text("--host-name", &arguments->host_name, "NAME", "The guest's own (default: the id)");
-  command.Texts("--ssh-key", &arguments->ssh_keys, "FILE|KEY", "Public key, or a file of them");
-  command.Text("--password-hash-file", &arguments->password_hash_file, "FILE",
-               "File with a password hash in crypt form");
-  command.Flag("--password-prompt", &arguments->password_prompt,
-               "Ask for a password, of which the agent gets the hash");
+  AddLoginFlags(command, &arguments->login);
   command.Text("--user-data", &arguments->user_data, "FILE", "What cloud-init runs at first boot");
   command.Texts("--tag", &arguments->tags, "KEY=VALUE", "A tag");
   command.Text("--description", &arguments->description, "TEXT", "Description");

@@ -69,6 +69,7 @@ std::optional<absl::StatusCode> FindCode(ErrorReason reason) {
 
     case common::v1::ERROR_REASON_REQUEST_ID_EXPIRED:
     case common::v1::ERROR_REASON_INVALID_INSTANCE_STATE:
+    case common::v1::ERROR_REASON_RESCUE_NOT_CONFIGURED:
     case common::v1::ERROR_REASON_TERMINATION_PROTECTED:
     case common::v1::ERROR_REASON_CANNOT_RESIZE_ONLINE:
     case common::v1::ERROR_REASON_IMAGE_IN_USE:

@@ -3,7 +3,6 @@
 // CreateInstance: disks, config drive, definition, start. The instance's record was written down
 // with the operation, with every id, MAC and address chosen.
 #include <algorithm>
-#include <filesystem>
 
 #include "agent/core/domain_builder.h"
 #include "agent/core/host_capacity.h"
@@ -16,9 +15,7 @@
 #include "agent/core/validation.h"
 #include "agent/core/volumes.h"
 #include "agent/core/workflows.h"
-#include "cloudinit/config_drive.h"
 #include "common/errors.h"
-#include "common/file.h"
 #include "common/status_macros.h"
 #include "fmt/format.h"
 
@@ -60,12 +57,9 @@ absl::StatusOr<StepResult> MakeDisks(const Core& core, const std::string& id,
 absl::StatusOr<StepResult> MakeConfigDrive(const Core& core, const std::string& id) {
   CVM_ASSIGN_OR_RETURN(const InstancePtr instance, RequireInstance(core, id));
   CVM_ASSIGN_OR_RETURN(const InstanceSecrets secrets, core.ledger.store().LoadSecrets(id));
-  CVM_ASSIGN_OR_RETURN(const std::string iso, cloudinit::BuildConfigDrive(BuildGuestSettings(
-                                                  core.config, *instance, secrets)));
-  CVM_RETURN_IF_ERROR(MakeFolders(core.paths.Instance(id), 0711));
-  // Holds the password hash: for root, and for QEMU's user, to whom libvirt gives it.
-  CVM_RETURN_IF_ERROR(WriteFileAtomically(
-      core.paths.ConfigDrive(id, instance->config_drive_generation()), iso, 0600));
+  CVM_RETURN_IF_ERROR(
+      WriteConfigDrive(core.paths.ConfigDrive(id, instance->config_drive_generation()),
+                       BuildGuestSettings(core.config, *instance, secrets)));
   return StepResult::Done();
 }
 
@@ -74,10 +68,8 @@ absl::StatusOr<StepResult> Define(const Core& core, const std::string& id, StepC
   v1::Instance instance = *present;
   if (instance.spec().machine_type().empty()) {
     // Pinned now, so that an upgrade of QEMU does not change this guest's hardware.
-    const auto family = instance.spec().properties().machine_family() == v1::MACHINE_FAMILY_PC
-                            ? hypervisor::MachineFamily::kPc
-                            : hypervisor::MachineFamily::kQ35;
-    CVM_ASSIGN_OR_RETURN(const std::string machine, core.hypervisor.ResolveMachineType(family));
+    CVM_ASSIGN_OR_RETURN(const std::string machine,
+                         NewestMachineType(core, instance.spec().properties()));
     instance.mutable_spec()->set_machine_type(machine);
     context.change().UpdateInstance(id, [machine](v1::Instance& changed) {
       changed.mutable_spec()->set_machine_type(machine);
@@ -204,19 +196,9 @@ absl::StatusOr<Plan> PlanCreateInstance(const Core& core, const v1::CreateInstan
   }
   v1::InstanceSpec& spec = *request.mutable_spec();
 
-  const std::optional<v1::Image> image = core.ledger.images().Find(spec.image_id());
-  if (!image) {
-    return Error(ErrorReason::ERROR_REASON_IMAGE_NOT_FOUND,
-                 fmt::format("there is no image {} on this host", spec.image_id()),
-                 {{"field", "spec.image_id"}});
-  }
-  if (image->state() != v1::Image::READY) {
-    return Error(
-        ErrorReason::ERROR_REASON_IMAGE_NOT_READY,
-        fmt::format("image {} is {}", spec.image_id(), v1::Image::State_Name(image->state())),
-        {{"field", "spec.image_id"}});
-  }
-  FillProperties(image->properties(), *spec.mutable_properties());
+  CVM_ASSIGN_OR_RETURN(const v1::Image image,
+                       FindReadyImage(core, spec.image_id(), "spec.image_id"));
+  FillProperties(image.properties(), *spec.mutable_properties());
   if (spec.name().empty()) spec.set_name(request.instance_id());
   if (spec.host_name().empty()) spec.set_host_name(request.instance_id());
   CVM_RETURN_IF_ERROR(ValidateForGuest(spec));
@@ -225,14 +207,14 @@ absl::StatusOr<Plan> PlanCreateInstance(const Core& core, const v1::CreateInstan
   v1::DiskSpec& system_disk = *spec.mutable_system_disk();
   if (system_disk.size_bytes() == 0) {
     system_disk.set_size_bytes(
-        std::max(image->virtual_size_bytes(),
+        std::max(image.virtual_size_bytes(),
                  static_cast<uint64_t>(core.config.limits.default_system_disk_gib) * kGib));
-  } else if (system_disk.size_bytes() < image->virtual_size_bytes()) {
+  } else if (system_disk.size_bytes() < image.virtual_size_bytes()) {
     return Error(ErrorReason::ERROR_REASON_DISK_TOO_SMALL,
                  fmt::format("the system disk has {} bytes, the image needs {}",
-                             system_disk.size_bytes(), image->virtual_size_bytes()),
+                             system_disk.size_bytes(), image.virtual_size_bytes()),
                  {{"field", "spec.system_disk.size_bytes"},
-                  {"limit", std::to_string(image->virtual_size_bytes())}});
+                  {"limit", std::to_string(image.virtual_size_bytes())}});
   }
   Plan plan;
   CVM_ASSIGN_OR_RETURN(const uint64_t promised,

@@ -75,7 +75,9 @@ InstanceState DeriveState(const v1::Instance& instance) {
   if (instance.lifecycle() == v1::LIFECYCLE_LAUNCH_FAILED) return v1::LAUNCH_FAILED;
   if (instance.lifecycle() == v1::LIFECYCLE_DELETED) return v1::TERMINATING;
   if (instance.lifecycle() == v1::LIFECYCLE_RECYCLED) return v1::SHUTDOWN;
-  return OfObservation(instance.observed_power().state());
+  const InstanceState seen = OfObservation(instance.observed_power().state());
+  // On or off is in the observation.
+  return instance.has_rescue() && seen != v1::UNKNOWN ? v1::RESCUE : seen;
 }
 
 }  // namespace cvm::agent::core

@@ -6,6 +6,7 @@
 #include "agent/core/instance_size.h"
 #include "agent/core/networks.h"
 #include "common/redact.h"
+#include "drivers/hypervisor/domain_check.h"
 #include "fmt/format.h"
 #include "google/protobuf/util/json_util.h"
 
@@ -37,6 +38,9 @@ std::string MetadataOf(const v1::Instance& instance) {
   *kept.mutable_spec() = instance.spec();
   kept.set_boot_memory_mib(instance.boot_memory_mib());
   *kept.mutable_create_time() = instance.create_time();
+  kept.set_config_drive_generation(instance.config_drive_generation());
+  kept.set_install_generation(instance.install_generation());
+  if (instance.has_rescue()) *kept.mutable_rescue() = instance.rescue();
   Redact(kept);
   std::string json;
   // Cannot fail: the message has no Any, and its strings were checked to be UTF-8.
@@ -48,12 +52,14 @@ std::string MetadataOf(const v1::Instance& instance) {
 
 DomainSpec BuildDomain(const Config& config, const Paths& paths, const v1::Instance& instance) {
   const v1::InstanceSpec& spec = instance.spec();
-  const v1::GuestProperties& properties = spec.properties();
+  const bool in_rescue = instance.has_rescue();
+  const v1::Rescue& rescue = instance.rescue();
+  const v1::GuestProperties& properties = in_rescue ? rescue.properties() : spec.properties();
   DomainSpec domain;
   domain.name = instance.id();
   domain.uuid = instance.uuid();
   domain.title = spec.name();
-  domain.machine_type = spec.machine_type();
+  domain.machine_type = in_rescue ? rescue.machine_type() : spec.machine_type();
   domain.machine_family = properties.machine_family() == v1::MACHINE_FAMILY_PC
                               ? hypervisor::MachineFamily::kPc
                               : hypervisor::MachineFamily::kQ35;
@@ -78,9 +84,19 @@ DomainSpec BuildDomain(const Config& config, const Paths& paths, const v1::Insta
                             .cache = CacheModeOf(config.disk_cache),
                             .discard = true});
   };
+  if (rescue.has_disk()) add_disk(rescue.disk());
   add_disk(spec.system_disk());
-  for (const v1::DiskSpec& disk : spec.data_disks()) add_disk(disk);
-  domain.cdroms[0].path = paths.ConfigDrive(instance.id(), instance.config_drive_generation());
+  for (const v1::DiskSpec& disk : spec.data_disks()) {
+    // With a rescue system's disk one may be too many.
+    if (domain.disks.size() < hypervisor::kMaxDisks) add_disk(disk);
+  }
+  domain.cdroms[0].path =
+      in_rescue ? paths.RescueConfigDrive(instance.id())
+                : paths.ConfigDrive(instance.id(), instance.config_drive_generation());
+  if (!rescue.iso().empty()) {
+    domain.cdroms[hypervisor::kRescueCdrom].path = paths.RescueIso(instance.id());
+    domain.boots_rescue_medium = true;
+  }
   for (int i = 0; i < spec.nics_size(); ++i) {
     const v1::NicSpec& nic = spec.nics(i);
     const NetworkConfig* network = config.FindNetwork(nic.network_id());
@@ -92,7 +108,8 @@ DomainSpec BuildDomain(const Config& config, const Paths& paths, const v1::Insta
   }
   domain.console_log_path = paths.ConsoleLog(instance.id());
   if (domain.firmware == hypervisor::Firmware::kUefi) {
-    domain.nvram_path = paths.Nvram(instance.id());
+    domain.nvram_path = in_rescue ? paths.RescueNvram(instance.id())
+                                  : paths.Nvram(instance.id(), instance.install_generation());
   }
   domain.metadata = MetadataOf(instance);
   return domain;
@@ -103,6 +120,9 @@ cloudinit::GuestSettings BuildGuestSettings(const Config& config, const v1::Inst
   const v1::InstanceSpec& spec = instance.spec();
   cloudinit::GuestSettings settings;
   settings.instance_id = instance.id();
+  if (instance.install_generation() > 0) {
+    settings.instance_id += fmt::format("-{}", instance.install_generation());
+  }
   settings.uuid = instance.uuid();
   settings.host_name = spec.host_name();
   settings.display_name = spec.name();
@@ -141,6 +161,18 @@ cloudinit::GuestSettings BuildGuestSettings(const Config& config, const v1::Inst
       }
     }
   }
+  return settings;
+}
+
+cloudinit::GuestSettings BuildRescueSettings(const Config& config, const v1::Instance& instance,
+                                             const v1::LoginSettings& login,
+                                             const std::string& password_hash) {
+  v1::Instance rescued = instance;
+  *rescued.mutable_spec()->mutable_login() = login;
+  rescued.mutable_spec()->mutable_properties()->set_default_user("root");
+  cloudinit::GuestSettings settings =
+      BuildGuestSettings(config, rescued, {.password_hash = password_hash, .user_data = {}});
+  settings.instance_id = instance.id() + "-rescue";
   return settings;
 }
 

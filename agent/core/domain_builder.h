@@ -10,13 +10,18 @@
 
 namespace cvm::agent::core {
 
-// The hardware of an instance. The instance's networks are in the configuration: submission has
-// checked that.
+// The hardware of an instance, or while it is in rescue of its rescue system. The instance's
+// networks are in the configuration: submission has checked that.
 hypervisor::DomainSpec BuildDomain(const Config& config, const Paths& paths,
                                    const v1::Instance& instance);
 
 // What the guest is told at its first boot.
 cloudinit::GuestSettings BuildGuestSettings(const Config& config, const v1::Instance& instance,
                                             const InstanceSecrets& secrets);
+
+// What the rescue system is told: the instance's names and networks, and how root logs in.
+cloudinit::GuestSettings BuildRescueSettings(const Config& config, const v1::Instance& instance,
+                                             const v1::LoginSettings& login,
+                                             const std::string& password_hash);
 
 }  // namespace cvm::agent::core

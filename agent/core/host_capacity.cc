@@ -6,6 +6,7 @@
 #include "agent/core/derive_state.h"
 #include "agent/core/instance_size.h"
 #include "agent/core/power_steps.h"
+#include "agent/core/reinstall_record.h"
 #include "common/errors.h"
 #include "common/status_macros.h"
 #include "fmt/format.h"
@@ -47,10 +48,21 @@ absl::StatusOr<v1::Host::Capacity> CapacityWithout(const Core& core, std::string
       static_cast<uint64_t>(static_cast<double>(disk.total_bytes) * limits.disk_overcommit));
   capacity.set_disk_reserved_bytes(static_cast<uint64_t>(limits.disk_reserve_mib) * kMib);
   capacity.set_disk_free_bytes(disk.free_bytes);
+  CVM_ASSIGN_OR_RETURN(const std::vector<store::ReinstallRecord> reinstalls,
+                       UnfinishedReinstalls(core));
+  for (const store::ReinstallRecord& reinstall : reinstalls) {
+    const InstancePtr present = core.ledger.instances().Find(reinstall.instance_id());
+    if (present == nullptr) continue;
+    // What it grows by is promised from its submission on.
+    const uint64_t size = reinstall.after().spec().system_disk().size_bytes();
+    capacity.set_disk_allocated_bytes(capacity.disk_allocated_bytes() +
+                                      Minus(size, present->spec().system_disk().size_bytes()));
+  }
   for (const InstancePtr& instance : core.ledger.instances().All()) {
     if (!HoldsResources(*instance) || instance->id() == left_out) continue;
     const v1::InstanceSpec& spec = instance->spec();
-    capacity.set_disk_allocated_bytes(capacity.disk_allocated_bytes() + DiskBytes(spec));
+    capacity.set_disk_allocated_bytes(capacity.disk_allocated_bytes() + DiskBytes(spec) +
+                                      instance->rescue().disk().size_bytes());
     // One that is meant to be off may still be on.
     if (instance->wanted_power() != v1::WANTED_POWER_ON && !MayBeOn(*instance)) continue;
     capacity.set_vcpus_allocated(capacity.vcpus_allocated() + CountedVcpus(*instance));
@@ -119,9 +131,10 @@ absl::Status CheckCapacity(const Core& core, const Demand& demand) {
     return Insufficient(ErrorReason::ERROR_REASON_INSUFFICIENT_DISK, "disk", demand.disk_bytes,
                         disk, "bytes");
   }
-  if (demand.disk_bytes > 0 && has.disk_free_bytes() <= has.disk_reserved_bytes()) {
-    return Insufficient(ErrorReason::ERROR_REASON_INSUFFICIENT_DISK, "free disk", demand.disk_bytes,
-                        0, "bytes");
+  const uint64_t free = Minus(has.disk_free_bytes(), has.disk_reserved_bytes());
+  if ((demand.disk_bytes > 0 || demand.makes_files) && (free == 0 || free < demand.file_bytes)) {
+    return Insufficient(ErrorReason::ERROR_REASON_INSUFFICIENT_DISK, "free disk",
+                        std::max(demand.disk_bytes, demand.file_bytes), free, "bytes");
   }
   return absl::OkStatus();
 }

@@ -15,6 +15,10 @@ struct Demand {
   uint32_t vcpus = 0;
   uint64_t memory_mib = 0;
   uint64_t disk_bytes = 0;
+  // What a file takes on the disk at once; 0 for one that only grows with what a guest writes.
+  uint64_t file_bytes = 0;
+  // Makes a file, so there must be free space beyond the reserve, whatever was promised.
+  bool makes_files = false;
   // False: only defined for now. It must fit the host, but not beside those that are on.
   bool starts = true;
   // The instance that it replaces the share of; empty: a new one's.

@@ -3,11 +3,11 @@
 
 #include <algorithm>
 
+#include "agent/core/image_uses.h"
+#include "agent/core/import_folder.h"
 #include "agent/core/paging.h"
 #include "agent/core/validation.h"
 #include "common/errors.h"
-#include "common/file.h"
-#include "common/log.h"
 #include "common/status_macros.h"
 #include "fmt/format.h"
 
@@ -38,22 +38,9 @@ void FillDefaults(v1::GuestProperties& properties) {
   }
 }
 
-absl::Status CheckSource(const std::string& folder, const std::string& source_file) {
-  const absl::Status status = OpenBeneath(folder, source_file).status();
-  switch (ReasonOf(status)) {
-    case ErrorReason::ERROR_REASON_UNSPECIFIED:
-      if (status.ok()) return status;
-      // The message names a path of the host.
-      CVM_LOG_ERROR("cannot look at an import's source: {}", std::string(status.message()));
-      return Error(ErrorReason::ERROR_REASON_INTERNAL,
-                   "the agent cannot look into its import folder: its log says why");
-    case ErrorReason::ERROR_REASON_INVALID_FIELD:
-      // Under the name that the field has in the request.
-      return Error(ErrorReason::ERROR_REASON_INVALID_FIELD, std::string(status.message()),
-                   {{"field", "source_file"}});
-    default:
-      return status;
-  }
+void FillCount(const ImageUses& uses, v1::Image& image) {
+  const auto found = uses.find(image.id());
+  image.set_instance_count(found == uses.end() ? 0 : static_cast<uint32_t>(found->second.size()));
 }
 
 }  // namespace
@@ -66,7 +53,8 @@ absl::StatusOr<Operation> ImageManager::Import(const Caller& caller,
 
 absl::StatusOr<Plan> ImageManager::PlanImport(v1::ImportImageRequest request) const {
   CVM_RETURN_IF_ERROR(ValidateImport(request));
-  CVM_RETURN_IF_ERROR(CheckSource(core_.config.import_dir, request.source_file()));
+  CVM_RETURN_IF_ERROR(
+      OpenSource(core_.config.import_dir, request.source_file(), "source_file").status());
   const ImageTable& images = core_.ledger.images();
   if (request.image_id().empty()) {
     do {
@@ -139,7 +127,8 @@ absl::StatusOr<v1::Image> ImageManager::Get(const std::string& id) const {
     return Error(ErrorReason::ERROR_REASON_IMAGE_NOT_FOUND,
                  fmt::format("there is no image {} on this host", id), {{"image_id", id}});
   }
-  FillCounts(*image);
+  CVM_ASSIGN_OR_RETURN(const ImageUses uses, FindImageUses(core_));
+  FillCount(uses, *image);
   return *std::move(image);
 }
 
@@ -148,25 +137,16 @@ absl::StatusOr<v1::ListImagesResponse> ImageManager::List(
   CVM_ASSIGN_OR_RETURN(const size_t size, PageSize(request.page_size()));
   CVM_ASSIGN_OR_RETURN(std::string after, ParsePageToken(request.page_token()));
   std::vector<v1::Image> page = core_.ledger.images().List(after, size + 1);
+  CVM_ASSIGN_OR_RETURN(const ImageUses uses, FindImageUses(core_));
   v1::ListImagesResponse response;
   const bool more = page.size() > size;
   if (more) page.pop_back();
   if (more) response.set_next_page_token(MakePageToken(page.back().id()));
   for (v1::Image& image : page) {
-    FillCounts(image);
+    FillCount(uses, image);
     *response.add_images() = std::move(image);
   }
   return response;
-}
-
-void ImageManager::FillCounts(v1::Image& image) const {
-  uint32_t count = 0;
-  for (const InstancePtr& instance : core_.ledger.instances().All()) {
-    // One that is being deleted still has its disk, until its record is gone.
-    const bool has_disk = instance->lifecycle() != v1::LIFECYCLE_LAUNCH_FAILED;
-    if (has_disk && instance->spec().image_id() == image.id()) ++count;
-  }
-  image.set_instance_count(count);
 }
 
 }  // namespace cvm::agent::core

@@ -23,7 +23,6 @@ class ImageManager {
 
  private:
   absl::StatusOr<Plan> PlanImport(v1::ImportImageRequest request) const;
-  void FillCounts(v1::Image& image) const;
 
   const Core& core_;
   OperationEngine& engine_;

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <system_error>
 
+#include "cloudinit/config_drive.h"
 #include "common/errors.h"
 #include "common/file.h"
 #include "common/log.h"
@@ -21,11 +22,20 @@ absl::Status RemoveDisk(const Paths& paths, const std::string& disk_id) {
   return RemoveFile(path);
 }
 
+absl::Status WriteConfigDrive(const std::string& path, const cloudinit::GuestSettings& settings) {
+  CVM_ASSIGN_OR_RETURN(const std::string iso, cloudinit::BuildConfigDrive(settings));
+  CVM_RETURN_IF_ERROR(MakeFolders(std::filesystem::path(path).parent_path(), 0711));
+  return WriteFileAtomically(path, iso, 0600);
+}
+
 absl::Status RemoveDisks(const Paths& paths, const v1::Instance& instance,
                          const std::function<bool(const std::string& disk_id)>& kept) {
   CVM_RETURN_IF_ERROR(RemoveDisk(paths, instance.spec().system_disk().id()));
   for (const v1::DiskSpec& disk : instance.spec().data_disks()) {
     if (!kept(disk.id())) CVM_RETURN_IF_ERROR(RemoveDisk(paths, disk.id()));
+  }
+  if (instance.rescue().has_disk()) {
+    CVM_RETURN_IF_ERROR(RemoveDisk(paths, instance.rescue().disk().id()));
   }
   return absl::OkStatus();
 }

@@ -56,6 +56,21 @@ absl::StatusOr<Operation> InstanceManager::Resize(const Caller& caller,
   return Submit(caller, request, PlanResizeInstance);
 }
 
+absl::StatusOr<Operation> InstanceManager::Reinstall(const Caller& caller,
+                                                     const v1::ReinstallInstanceRequest& request) {
+  return Submit(caller, request, PlanReinstallInstance);
+}
+
+absl::StatusOr<Operation> InstanceManager::EnterRescue(const Caller& caller,
+                                                       const v1::EnterRescueRequest& request) {
+  return Submit(caller, request, PlanEnterRescue);
+}
+
+absl::StatusOr<Operation> InstanceManager::ExitRescue(const Caller& caller,
+                                                      const v1::ExitRescueRequest& request) {
+  return Submit(caller, request, PlanExitRescue);
+}
+
 absl::StatusOr<Operation> InstanceManager::Start(const Caller& caller,
                                                  const v1::StartInstanceRequest& request) {
   return Submit(caller, request, PlanStartInstance);

@@ -28,6 +28,12 @@ class InstanceManager {
                                        const v1::UpdateInstanceRequest& request);
   absl::StatusOr<v1::Operation> Resize(const Caller& caller,
                                        const v1::ResizeInstanceRequest& request);
+  absl::StatusOr<v1::Operation> Reinstall(const Caller& caller,
+                                          const v1::ReinstallInstanceRequest& request);
+  absl::StatusOr<v1::Operation> EnterRescue(const Caller& caller,
+                                            const v1::EnterRescueRequest& request);
+  absl::StatusOr<v1::Operation> ExitRescue(const Caller& caller,
+                                           const v1::ExitRescueRequest& request);
   absl::StatusOr<v1::Operation> Start(const Caller& caller,
                                       const v1::StartInstanceRequest& request);
   absl::StatusOr<v1::Operation> Stop(const Caller& caller, const v1::StopInstanceRequest& request);

@@ -25,6 +25,21 @@ absl::Status RequireConnected(const Core& core);
 // ETAG_MISMATCH; an empty one was not given.
 absl::Status RequireEtag(const std::string& given, const std::string& present);
 
+// The image, which can be used now. `field` names what asked for it. MISSING_FIELD,
+// IMAGE_NOT_FOUND, IMAGE_NOT_READY.
+absl::StatusOr<v1::Image> FindReadyImage(const Core& core, const std::string& id,
+                                         const std::string& field);
+
+// Of no instance's disk.
+std::string NewDiskId(const Core& core);
+
+// The newest machine type of the guest's main board, to be pinned.
+absl::StatusOr<std::string> NewestMachineType(const Core& core,
+                                              const v1::GuestProperties& properties);
+
+// INVALID_INSTANCE_STATE for a guest that is on, unless its power may be cut.
+absl::Status RequireOffOrForce(const v1::Instance& instance, bool force_stop);
+
 // What is the same in every plan for an instance that exists.
 Plan PlanFor(const v1::Instance& instance, v1::Operation::Action action,
              std::unique_ptr<google::protobuf::Message> request);

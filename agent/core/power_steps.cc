@@ -121,6 +121,15 @@ absl::StatusOr<StepResult> CutPower(const Core& core, const std::string& instanc
   return WaitForPower(core, instance_id, IsOff);
 }
 
+absl::Status RequireDomainOff(const Core& core, const v1::Instance& instance) {
+  CVM_ASSIGN_OR_RETURN(const hypervisor::DomainStatus domain,
+                       core.hypervisor.GetDomain(instance.uuid()));
+  if (domain.state == hypervisor::PowerState::kStopped) return absl::OkStatus();
+  return Error(ErrorReason::ERROR_REASON_INVALID_INSTANCE_STATE,
+               fmt::format("{} was turned on by somebody else meanwhile: try again", instance.id()),
+               {{"instance_id", instance.id()}});
+}
+
 absl::Status EnsureOff(const Core& core, const v1::Instance& instance) {
   const absl::Status off = core.hypervisor.DestroyDomain(instance.uuid());
   if (!off.ok() && ReasonOf(off) != ErrorReason::ERROR_REASON_DOMAIN_NOT_FOUND) return off;

@@ -36,6 +36,10 @@ Step PowerOnAgainStep(const Core& core, const std::string& instance_id, uint32_t
 // Cuts the power and waits until that is seen.
 absl::StatusOr<StepResult> CutPower(const Core& core, const std::string& instance_id);
 
+// INVALID_INSTANCE_STATE when the domain is on, asked of the hypervisor itself: before a change
+// under which a guest that somebody else started meanwhile would lose its disk.
+absl::Status RequireDomainOff(const Core& core, const v1::Instance& instance);
+
 // Cuts the power of a domain that may not exist; removes taps that a killed QEMU left.
 absl::Status EnsureOff(const Core& core, const v1::Instance& instance);
 

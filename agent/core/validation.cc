@@ -144,17 +144,17 @@ absl::Status CheckNics(const v1::InstanceSpec& spec) {
   return absl::OkStatus();
 }
 
-absl::Status CheckLogin(const v1::LoginSettings& login) {
+absl::Status CheckLogin(const std::string& field, const v1::LoginSettings& login) {
   if (login.ssh_public_keys_size() > kMaxSshKeys) {
-    return OutOfRange("spec.login.ssh_public_keys", "at most 16 keys");
+    return OutOfRange(field + ".ssh_public_keys", "at most 16 keys");
   }
   for (int i = 0; i < login.ssh_public_keys_size(); ++i) {
     CVM_RETURN_IF_ERROR(As(ErrorReason::ERROR_REASON_INVALID_SSH_KEY,
-                           fmt::format("spec.login.ssh_public_keys[{}]", i),
+                           fmt::format("{}.ssh_public_keys[{}]", field, i),
                            cloudinit::ValidateSshPublicKey(login.ssh_public_keys(i))));
   }
   if (login.password_hash().empty()) return absl::OkStatus();
-  return As(ErrorReason::ERROR_REASON_INVALID_PASSWORD_HASH, "spec.login.password_hash",
+  return As(ErrorReason::ERROR_REASON_INVALID_PASSWORD_HASH, field + ".password_hash",
             cloudinit::ValidatePasswordHash(login.password_hash()));
 }
 
@@ -275,7 +275,7 @@ absl::Status ValidateCreate(const v1::CreateInstanceRequest& request) {
   }
   CVM_RETURN_IF_ERROR(CheckDisks(spec));
   CVM_RETURN_IF_ERROR(CheckNics(spec));
-  CVM_RETURN_IF_ERROR(CheckLogin(spec.login()));
+  CVM_RETURN_IF_ERROR(CheckLogin("spec.login", spec.login()));
   CVM_RETURN_IF_ERROR(CheckUserData(spec.user_data()));
   if (!spec.machine_type().empty()) {
     return InvalidField("spec.machine_type", "is chosen by the agent: leave it empty");
@@ -308,6 +308,25 @@ absl::Status ValidateResize(const v1::ResizeInstanceRequest& request) {
                  {{"field", "force_stop"}});
   }
   return absl::OkStatus();
+}
+
+absl::Status ValidateReinstall(const v1::ReinstallInstanceRequest& request) {
+  CVM_RETURN_IF_ERROR(CheckOptionalId("image_id", kImagePrefix, request.image_id()));
+  CVM_RETURN_IF_ERROR(CheckDiskSize("system_disk_size_bytes", request.system_disk_size_bytes()));
+  if (request.keep_image_login() && GivesLogin(request.login())) {
+    return Error(ErrorReason::ERROR_REASON_FIELDS_CONFLICT,
+                 "login and keep_image_login exclude each other: set a login, or leave the image's",
+                 {{"field", "keep_image_login"}});
+  }
+  return CheckLogin("login", request.login());
+}
+
+absl::Status ValidateRescue(const v1::EnterRescueRequest& request) {
+  return CheckLogin("login", request.login());
+}
+
+bool GivesLogin(const v1::LoginSettings& login) {
+  return login.ssh_public_keys_size() > 0 || !login.password_hash().empty();
 }
 
 absl::Status ValidateForGuest(const v1::InstanceSpec& spec) {

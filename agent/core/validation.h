@@ -30,6 +30,14 @@ absl::Status ValidateUpdate(const v1::UpdateInstanceRequest& request);
 // MISSING_FIELD (neither vCPUs nor memory), INVALID_FIELD.
 absl::Status ValidateResize(const v1::ResizeInstanceRequest& request);
 
+// INVALID_FIELD, FIELDS_CONFLICT, INVALID_SSH_KEY, INVALID_PASSWORD_HASH.
+absl::Status ValidateReinstall(const v1::ReinstallInstanceRequest& request);
+// INVALID_FIELD, INVALID_SSH_KEY, INVALID_PASSWORD_HASH.
+absl::Status ValidateRescue(const v1::EnterRescueRequest& request);
+
+// Whether there is any key or password in it.
+bool GivesLogin(const v1::LoginSettings& login);
+
 // What depends on the guest's system: host name and login. After the image's properties have been
 // filled in.
 absl::Status ValidateForGuest(const v1::InstanceSpec& spec);

@@ -32,6 +32,9 @@ absl::StatusOr<Workflow> MakeWorkflow(const Core& core, const store::OperationRe
       TryMake(core, record, SetMaintenanceWorkflow, &workflow) ||
       TryMake(core, record, StopGuestsWorkflow, &workflow) ||
       TryMake(core, record, DeleteVolumeWorkflow, &workflow) ||
+      TryMake(core, record, ReinstallInstanceWorkflow, &workflow) ||
+      TryMake(core, record, EnterRescueWorkflow, &workflow) ||
+      TryMake(core, record, ExitRescueWorkflow, &workflow) ||
       TryMake(core, record, ImportImageWorkflow, &workflow) ||
       TryMake(core, record, DeleteImageWorkflow, &workflow)) {
     return workflow;

@@ -40,6 +40,13 @@ absl::StatusOr<Plan> PlanStopGuests(const Core& core, const v1::StopGuestsReques
 Workflow StopGuestsWorkflow(const Core& core, const v1::StopGuestsRequest& request);
 absl::StatusOr<Plan> PlanDeleteVolume(const Core& core, const v1::DeleteVolumeRequest& request);
 Workflow DeleteVolumeWorkflow(const Core& core, const v1::DeleteVolumeRequest& request);
+absl::StatusOr<Plan> PlanReinstallInstance(const Core& core,
+                                           const v1::ReinstallInstanceRequest& request);
+Workflow ReinstallInstanceWorkflow(const Core& core, const store::ReinstallRecord& record);
+absl::StatusOr<Plan> PlanEnterRescue(const Core& core, const v1::EnterRescueRequest& request);
+Workflow EnterRescueWorkflow(const Core& core, const v1::EnterRescueRequest& request);
+absl::StatusOr<Plan> PlanExitRescue(const Core& core, const v1::ExitRescueRequest& request);
+Workflow ExitRescueWorkflow(const Core& core, const v1::ExitRescueRequest& request);
 Workflow ImportImageWorkflow(const Core& core, const v1::ImportImageRequest& request);
 Workflow DeleteImageWorkflow(const Core& core, const v1::DeleteImageRequest& request);
 

@@ -86,6 +86,24 @@ grpc::Status InstanceServiceImpl::ResizeInstance(grpc::ServerContext* context,
   return Answer(manager_.Resize(CallerOf(*context), *request), response);
 }
 
+grpc::Status InstanceServiceImpl::ReinstallInstance(grpc::ServerContext* context,
+                                                    const v1::ReinstallInstanceRequest* request,
+                                                    v1::Operation* response) {
+  return Answer(manager_.Reinstall(CallerOf(*context), *request), response);
+}
+
+grpc::Status InstanceServiceImpl::EnterRescue(grpc::ServerContext* context,
+                                              const v1::EnterRescueRequest* request,
+                                              v1::Operation* response) {
+  return Answer(manager_.EnterRescue(CallerOf(*context), *request), response);
+}
+
+grpc::Status InstanceServiceImpl::ExitRescue(grpc::ServerContext* context,
+                                             const v1::ExitRescueRequest* request,
+                                             v1::Operation* response) {
+  return Answer(manager_.ExitRescue(CallerOf(*context), *request), response);
+}
+
 grpc::Status InstanceServiceImpl::UpdateInstance(grpc::ServerContext* context,
                                                  const v1::UpdateInstanceRequest* request,
                                                  v1::Operation* response) {

@@ -42,6 +42,13 @@ class InstanceServiceImpl final : public InstanceServiceBase {
   grpc::Status ResizeInstance(grpc::ServerContext* context,
                               const v1::ResizeInstanceRequest* request,
                               v1::Operation* response) override;
+  grpc::Status ReinstallInstance(grpc::ServerContext* context,
+                                 const v1::ReinstallInstanceRequest* request,
+                                 v1::Operation* response) override;
+  grpc::Status EnterRescue(grpc::ServerContext* context, const v1::EnterRescueRequest* request,
+                           v1::Operation* response) override;
+  grpc::Status ExitRescue(grpc::ServerContext* context, const v1::ExitRescueRequest* request,
+                          v1::Operation* response) override;
   grpc::Status UpdateInstance(grpc::ServerContext* context,
                               const v1::UpdateInstanceRequest* request,
                               v1::Operation* response) override;
@@ -63,9 +70,6 @@ class InstanceServiceImpl final : public InstanceServiceBase {
   grpc::Status method(grpc::ServerContext*, const v1::method##Request*, v1::Response*) override { \
     return NotThereYet(#method);                                                                  \
   }
-  CVM_NOT_THERE_YET(ReinstallInstance, Operation)
-  CVM_NOT_THERE_YET(EnterRescue, Operation)
-  CVM_NOT_THERE_YET(ExitRescue, Operation)
   CVM_NOT_THERE_YET(AdoptInstance, Operation)
   CVM_NOT_THERE_YET(CloneInstance, Operation)
   CVM_NOT_THERE_YET(ResetPassword, Operation)

@@ -69,7 +69,8 @@ _cvmctl() {
     " ") arguments="image instance volume operation host completion" flags="--version" ;;
     "image ") arguments="import list get delete" ;;
     "instance ")
-      arguments="create list get update start stop reboot resize delete restore watch serial screenshot"
+      arguments="create list get update start stop reboot resize reinstall rescue unrescue delete
+        restore watch serial screenshot"
       ;;
     "operation ") arguments="list get wait watch cancel" ;;
     "host ") arguments="get maintenance stop-guests" ;;
@@ -96,9 +97,16 @@ _cvmctl() {
       flags="--name --description --tag --owner --user-data --protect --unprotect --clear --etag
         $mutation"
       ;;
-    "instance start" | "instance restore") flags="$mutation" ;;
+    "instance start" | "instance restore" | "instance unrescue") flags="$mutation" ;;
     "instance stop" | "instance reboot") flags="--mode --soft-timeout $mutation" ;;
     "instance resize") flags="--vcpus --memory --online --guest-timeout --force-stop $mutation" ;;
+    "instance reinstall")
+      flags="--image --disk --ssh-key --password-hash-file --password-prompt --keep-image-login
+        --force-stop $mutation"
+      ;;
+    "instance rescue")
+      flags="--ssh-key --password-hash-file --password-prompt --force-stop $mutation"
+      ;;
     "instance delete") flags="--etag --keep --recycle $mutation" ;;
     "instance watch") flags="--json --duration" ;;
     "instance serial") flags="--log --take-over --read-only --duration" ;;
@@ -109,7 +117,8 @@ _cvmctl() {
   case "$group $command" in
     "image get" | "image delete") arguments=$(_cvmctl_ids image "${where[@]}") ;;
     "instance get" | "instance update" | "instance start" | "instance stop" | \
-      "instance reboot" | "instance resize" | "instance delete" | "instance restore" | \
+      "instance reboot" | "instance resize" | "instance reinstall" | "instance rescue" | \
+      "instance unrescue" | "instance delete" | "instance restore" | \
       "instance serial" | "instance screenshot")
       arguments=$(_cvmctl_ids instance "${where[@]}")
       ;;

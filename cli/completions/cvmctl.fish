@@ -51,7 +51,7 @@ complete -c cvmctl -n __cvmctl_at -a host -d 'The host itself'
 complete -c cvmctl -n __cvmctl_at -a completion -d 'Print a completion script'
 complete -c cvmctl -n '__cvmctl_at image' -a 'import list get delete'
 complete -c cvmctl -n '__cvmctl_at instance' \
-    -a 'create list get update start stop reboot resize delete restore watch serial screenshot'
+    -a 'create list get update start stop reboot resize reinstall rescue unrescue delete restore watch serial screenshot'
 complete -c cvmctl -n '__cvmctl_at operation' -a 'list get wait watch cancel'
 complete -c cvmctl -n '__cvmctl_at host' -a 'get maintenance stop-guests'
 complete -c cvmctl -n '__cvmctl_at volume' -a 'list get delete'
@@ -64,13 +64,13 @@ complete -c cvmctl -n '__cvmctl_at host stop-guests' -l budget -x -d 'For all to
 complete -c cvmctl -n '__cvmctl_at completion' -a 'bash zsh fish'
 
 # What all commands that change something take.
-for at in 'image import delete' 'host maintenance stop-guests' 'volume delete' 'instance create update start stop reboot resize delete restore' 'operation cancel'
+for at in 'image import delete' 'host maintenance stop-guests' 'volume delete' 'instance create update start stop reboot resize reinstall rescue unrescue delete restore' 'operation cancel'
     complete -c cvmctl -n "__cvmctl_at $at" -l request-id -x -d 'Name of this request'
     complete -c cvmctl -n "__cvmctl_at $at" -l dry-run -d 'Check everything, do nothing'
     complete -c cvmctl -n "__cvmctl_at $at" -l wait -d 'Wait for the end and show the progress'
 end
 complete -c cvmctl -n '__cvmctl_at image get delete' -a '(__cvmctl_ids image)'
-complete -c cvmctl -n '__cvmctl_at instance get update start stop reboot resize delete restore serial screenshot' \
+complete -c cvmctl -n '__cvmctl_at instance get update start stop reboot resize reinstall rescue unrescue delete restore serial screenshot' \
     -a '(__cvmctl_ids instance)'
 complete -c cvmctl -n '__cvmctl_at operation get wait watch cancel' -a '(__cvmctl_ids operation)'
 complete -c cvmctl -n '__cvmctl_at image delete' -l etag -x -d 'Only with this etag'
@@ -127,7 +127,13 @@ complete -c cvmctl -n '__cvmctl_at instance resize' -l vcpus -x -d 'Virtual proc
 complete -c cvmctl -n '__cvmctl_at instance resize' -l memory -x -d Memory
 complete -c cvmctl -n '__cvmctl_at instance resize' -l online -d 'Change the running guest'
 complete -c cvmctl -n '__cvmctl_at instance resize' -l guest-timeout -x -d 'How long the guest may take'
-complete -c cvmctl -n '__cvmctl_at instance resize' -l force-stop -d 'Cut the power first'
+complete -c cvmctl -n '__cvmctl_at instance resize reinstall rescue' -l force-stop -d 'Cut the power first'
+complete -c cvmctl -n '__cvmctl_at instance reinstall' -l image -x -a '(__cvmctl_ids image)' -d Image
+complete -c cvmctl -n '__cvmctl_at instance reinstall' -l disk -x -d 'System disk'
+complete -c cvmctl -n '__cvmctl_at instance reinstall rescue' -l ssh-key -r -F -d 'Public key'
+complete -c cvmctl -n '__cvmctl_at instance reinstall rescue' -l password-hash-file -r -F -d 'Password hash'
+complete -c cvmctl -n '__cvmctl_at instance reinstall rescue' -l password-prompt -d 'Ask for a password'
+complete -c cvmctl -n '__cvmctl_at instance reinstall' -l keep-image-login -d 'Set neither keys nor password'
 complete -c cvmctl -n '__cvmctl_at instance delete' -l keep -x -d 'Keep as a volume'
 complete -c cvmctl -n '__cvmctl_at instance delete' -l recycle -x -d 'Time to restore it'
 complete -c cvmctl -n '__cvmctl_at instance watch' -l json -d 'JSON, an object per line'

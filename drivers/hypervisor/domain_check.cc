@@ -154,6 +154,9 @@ absl::Status CheckDisks(const DomainSpec& spec) {
     if (!ids.insert(disk.id).second) return InvalidField(field + ".id", "is used twice");
     CVM_RETURN_IF_ERROR(CheckPath(field + ".path", disk.path));
   }
+  if (spec.boots_rescue_medium && spec.cdroms[kRescueCdrom].path.empty()) {
+    return MissingField("cdroms[2].path");
+  }
   for (size_t i = 0; i < std::size(spec.cdroms); ++i) {
     if (spec.cdroms[i].path.empty()) continue;
     CVM_RETURN_IF_ERROR(CheckPath("cdroms[" + std::to_string(i) + "].path", spec.cdroms[i].path));

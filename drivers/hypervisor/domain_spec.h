@@ -5,6 +5,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -36,6 +37,8 @@ struct DiskDevice {
   CacheMode cache = CacheMode::kNone;
   bool discard = true;  // pass the guest's discard on (discard='unmap')
 };
+
+inline constexpr size_t kRescueCdrom = 2;
 
 // One of the three drives, always present: config drive, the user's ISO, the rescue medium.
 struct CdromDevice {
@@ -80,6 +83,8 @@ struct DomainSpec {
   std::vector<DiskDevice> disks;  // 1 to 21
   // [0] config drive, [1] the user's ISO, [2] rescue medium.
   std::array<CdromDevice, 3> cdroms;
+  // Boot from cdroms[2], and from disks[0] when that cannot be booted.
+  bool boots_rescue_medium = false;
   std::vector<NicDevice> nics;  // at most 8
   // Console log of the first serial port; bounded by virtlogd's rotation. Absolute.
   std::string console_log_path;

@@ -254,7 +254,7 @@ def test_update(node, agent, api, tiny_image):
     tiny.delete(agent, INSTANCE)
 
 
-@pytest.mark.parametrize("call", ["ReinstallInstance", "ResetPassword", "GetConsole"])
+@pytest.mark.parametrize("call", ["ResetPassword", "GetConsole"])
 def test_what_is_to_come_says_so(api, call):
     with pytest.raises(ApiError) as error:
         api.call(f"InstanceService/{call}", {"instanceId": INSTANCE})

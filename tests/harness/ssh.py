@@ -11,8 +11,8 @@ from tests.harness.waiting import wait_until
 class Key:
     """A fresh key pair in a folder of the node."""
 
-    def __init__(self, node: Node):
-        self.private = node.dir / "tmp" / "id_ed25519"
+    def __init__(self, node: Node, name: str = "id_ed25519"):
+        self.private = node.dir / "tmp" / name
         command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "test", "-f"]
         subprocess.run([*command, self.private], check=True, stdin=subprocess.DEVNULL)
 

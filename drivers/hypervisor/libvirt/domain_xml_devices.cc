@@ -109,7 +109,13 @@ const char* CacheName(CacheMode cache) {
   return "none";
 }
 
-void AppendDisk(const DiskDevice& disk, unsigned index, bool q35, pugi::xml_node devices) {
+// `boot_order` 0: not booted from.
+void AppendBootOrder(pugi::xml_node node, unsigned boot_order) {
+  if (boot_order != 0) node.append_child("boot").append_attribute("order") = boot_order;
+}
+
+void AppendDisk(const DiskDevice& disk, unsigned index, bool q35, unsigned boot_order,
+                pugi::xml_node devices) {
   pugi::xml_node node = devices.append_child("disk");
   node.append_attribute("type") = "file";
   node.append_attribute("device") = "disk";
@@ -128,11 +134,12 @@ void AppendDisk(const DiskDevice& disk, unsigned index, bool q35, pugi::xml_node
   target.append_attribute("dev") = fmt::format("vd{:c}", static_cast<char>('a' + index)).c_str();
   target.append_attribute("bus") = "virtio";
   AppendText(node, "serial", disk.id);
-  if (index == 0) node.append_child("boot").append_attribute("order") = "1";
+  AppendBootOrder(node, boot_order);
   AppendDiskAddress(node, q35, index);
 }
 
-void AppendCdrom(const CdromDevice& cdrom, CdromBus bus, unsigned index, pugi::xml_node devices) {
+void AppendCdrom(const CdromDevice& cdrom, CdromBus bus, unsigned index, unsigned boot_order,
+                 pugi::xml_node devices) {
   pugi::xml_node node = devices.append_child("disk");
   node.append_attribute("type") = "file";
   node.append_attribute("device") = "cdrom";
@@ -147,6 +154,7 @@ void AppendCdrom(const CdromDevice& cdrom, CdromBus bus, unsigned index, pugi::x
       fmt::format("{}d{:c}", ide ? 'h' : 's', static_cast<char>('a' + index)).c_str();
   target.append_attribute("bus") = ide ? "ide" : bus == CdromBus::kSata ? "sata" : "scsi";
   node.append_child("readonly");
+  AppendBootOrder(node, boot_order);
   pugi::xml_node address = node.append_child("address");
   address.append_attribute("type") = "drive";
   address.append_attribute("controller") = "0";
@@ -232,9 +240,13 @@ void AppendHotplugMemory(const DomainSpec& spec, bool q35, pugi::xml_node device
 void AppendDevices(const DomainSpec& spec, bool kvm, pugi::xml_node devices) {
   const bool q35 = IsQ35(spec);
   AppendControllers(spec, q35, devices);
-  for (unsigned i = 0; i < spec.disks.size(); ++i) AppendDisk(spec.disks[i], i, q35, devices);
+  const unsigned first_disk = spec.boots_rescue_medium ? 2 : 1;
+  for (unsigned i = 0; i < spec.disks.size(); ++i) {
+    AppendDisk(spec.disks[i], i, q35, i == 0 ? first_disk : 0, devices);
+  }
   for (unsigned i = 0; i < std::size(spec.cdroms); ++i) {
-    AppendCdrom(spec.cdroms[i], spec.cdrom_bus, i, devices);
+    const bool booted = spec.boots_rescue_medium && i == kRescueCdrom;
+    AppendCdrom(spec.cdroms[i], spec.cdrom_bus, i, booted ? 1 : 0, devices);
   }
   for (unsigned i = 0; i < spec.nics.size(); ++i) AppendNic(spec.nics[i], i, q35, devices);
   AppendConsole(spec, devices);

@@ -23,6 +23,10 @@ using v1::ObservedPower;
 using v1::Operation;
 
 constexpr char kId[] = "ins-00000001";
+// Of "rescue".
+constexpr char kHash[] =
+    "$6$saltsalt$"
+    "qFmFH.bQmmtXzyBY0s9v7Oicd2z4XSIecDzlB5KiA2/jctKu9YterLp8wwnSq.qc.eoxqOmSuNp2xS0ktL3nh/";
 
 template <class Request>
 Request For(bool validate_only) {
@@ -34,7 +38,7 @@ Request For(bool validate_only) {
 
 class ActionPolicyTest : public ::testing::Test {
  protected:
-  ActionPolicyTest() {
+  ActionPolicyTest() : agent_([](Config& config) { config.rescue.image_id = "img-base0000"; }) {
     agent_.ImportBase();
     agent_.MakeInstance(kId);
   }
@@ -58,6 +62,19 @@ class ActionPolicyTest : public ::testing::Test {
         request.set_force_stop(true);
         return manager.Resize(caller, request).status();
       }
+      case Operation::REINSTALL_INSTANCE: {
+        auto request = For<v1::ReinstallInstanceRequest>(true);
+        request.set_force_stop(true);
+        return manager.Reinstall(caller, request).status();
+      }
+      case Operation::ENTER_RESCUE: {
+        auto request = For<v1::EnterRescueRequest>(true);
+        request.mutable_login()->set_password_hash(kHash);
+        request.set_force_stop(true);
+        return manager.EnterRescue(caller, request).status();
+      }
+      case Operation::EXIT_RESCUE:
+        return manager.ExitRescue(caller, For<v1::ExitRescueRequest>(true)).status();
       case Operation::RESTORE_INSTANCE:
         return manager.Restore(caller, For<v1::RestoreInstanceRequest>(true)).status();
       case Operation::UPDATE_INSTANCE: {
@@ -78,6 +95,8 @@ class ActionPolicyTest : public ::testing::Test {
       instance.set_lifecycle(state == v1::SHUTDOWN        ? v1::LIFECYCLE_RECYCLED
                              : state == v1::LAUNCH_FAILED ? v1::LIFECYCLE_LAUNCH_FAILED
                                                           : v1::LIFECYCLE_PRESENT);
+      instance.clear_rescue();
+      if (state == v1::RESCUE) instance.mutable_rescue()->set_image_id("img-base0000");
       ObservedPower& power = *instance.mutable_observed_power();
       power.set_state(state == v1::RUNNING   ? ObservedPower::RUNNING
                       : state == v1::PAUSED  ? ObservedPower::PAUSED
@@ -101,8 +120,8 @@ class ActionPolicyTest : public ::testing::Test {
 };
 
 TEST_F(ActionPolicyTest, TheManagerAndTheListFollowTheTableInEveryState) {
-  for (const v1::InstanceState state :
-       {v1::RUNNING, v1::PAUSED, v1::STOPPED, v1::SHUTDOWN, v1::LAUNCH_FAILED, v1::UNKNOWN}) {
+  for (const v1::InstanceState state : {v1::RUNNING, v1::PAUSED, v1::STOPPED, v1::RESCUE,
+                                        v1::SHUTDOWN, v1::LAUNCH_FAILED, v1::UNKNOWN}) {
     PutInto(state);
     if (HasFatalFailure()) return;
     const auto denied = Denied();

@@ -205,6 +205,7 @@ AgentHarness::AgentHarness(const std::function<void(Config&)>& configure)
   config.state_dir = paths_.state_dir();
   config.import_dir = folder_.File("import");
   config.limits.default_system_disk_gib = 1;
+  config.limits.reinstall_min_disk_gib = 0;
   config.networks.push_back({.id = "net-a",
                              .bridge = "br-a",
                              .subnet = *Ipv4Subnet::Parse("10.77.0.0/24"),
@@ -348,9 +349,11 @@ v1::ImportImageRequest AgentHarness::ImportRequest(const std::string& id,
   return request;
 }
 
-void AgentHarness::ImportBase(const std::string& id) {
+void AgentHarness::ImportBase(const std::string& id, const v1::GuestProperties& properties) {
   MakeSourceImage("base.qcow2");
-  const Operation operation = Run(images().Import(caller, ImportRequest(id, "")));
+  v1::ImportImageRequest request = ImportRequest(id, "");
+  *request.mutable_properties() = properties;
+  const Operation operation = Run(images().Import(caller, request));
   EXPECT_EQ(operation.state(), Operation::SUCCESS) << operation.ShortDebugString();
 }
 
@@ -431,6 +434,11 @@ std::set<std::string> AgentHarness::ExpectedFiles() {
     for (const v1::DiskSpec& disk : instance->spec().data_disks()) add(paths_.Volume(disk.id()));
     add(paths_.Instance(instance->id()));
     add(paths_.ConfigDrive(instance->id(), instance->config_drive_generation()));
+    if (!instance->has_rescue()) continue;
+    const v1::Rescue& rescue = instance->rescue();
+    if (rescue.has_disk()) add(paths_.Volume(rescue.disk().id()));
+    if (!rescue.iso().empty()) add(paths_.RescueIso(instance->id()));
+    add(paths_.RescueConfigDrive(instance->id()));
   }
   return files;
 }

@@ -102,7 +102,8 @@ class AgentHarness {
   // Writes a small qcow2 into the import folder and returns its name.
   std::string MakeSourceImage(const std::string& name);
   // Imports one as `id`.
-  void ImportBase(const std::string& id = "img-base0000");
+  void ImportBase(const std::string& id = "img-base0000",
+                  const v1::GuestProperties& properties = {});
   v1::ImportImageRequest ImportRequest(const std::string& id, const std::string& request_id);
   // The image img-base0000, 1 vCPU, 128 MiB, no NIC, no data disk.
   v1::CreateInstanceRequest CreateRequest(const std::string& id,

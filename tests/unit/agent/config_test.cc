@@ -51,6 +51,7 @@ TEST(Config, ReadsEveryKey) {
     disk_reserve_mib = 12
     disk_overcommit = 1.5
     default_system_disk_gib = 13
+    reinstall_min_disk_gib = 0
     max_image_gib = 14
     max_instances = 15
     max_vcpus_ratio = 4
@@ -66,6 +67,8 @@ TEST(Config, ReadsEveryKey) {
     boot_start = "never"
     boot_start_parallel = 23
     boot_start_delay = "24s"
+    [rescue]
+    image_id = "img-rescue00"
     [[network]]
     id = "lan"
     bridge = "br0"
@@ -99,6 +102,7 @@ TEST(Config, ReadsEveryKey) {
   EXPECT_EQ(config->limits.disk_reserve_mib, 12);
   EXPECT_EQ(config->limits.disk_overcommit, 1.5);
   EXPECT_EQ(config->limits.default_system_disk_gib, 13);
+  EXPECT_EQ(config->limits.reinstall_min_disk_gib, 0);
   EXPECT_EQ(config->limits.max_image_gib, 14);
   EXPECT_EQ(config->limits.max_instances, 15);
   EXPECT_EQ(config->limits.max_vcpus_ratio, 4);
@@ -113,6 +117,8 @@ TEST(Config, ReadsEveryKey) {
   EXPECT_EQ(config->operations.boot_start, "never");
   EXPECT_EQ(config->operations.boot_start_parallel, 23);
   EXPECT_EQ(config->operations.boot_start_delay, absl::Seconds(24));
+  EXPECT_EQ(config->rescue.image_id, "img-rescue00");
+  EXPECT_EQ(config->rescue.iso, "");
   ASSERT_EQ(config->networks.size(), 2u);
   const NetworkConfig& lan = config->networks[0];
   EXPECT_EQ(lan.bridge, "br0");
@@ -124,6 +130,16 @@ TEST(Config, ReadsEveryKey) {
   EXPECT_FALSE(config->networks[1].gateway.has_value());
   EXPECT_EQ(config->FindNetwork("other"), &config->networks[1]);
   EXPECT_EQ(config->FindNetwork("none"), nullptr);
+}
+
+TEST(Config, HasOneRescueSystemAtMost) {
+  EXPECT_EQ(ParseConfig("rescue.iso = 'isos/r.iso'", "f")->rescue.iso, "isos/r.iso");
+  EXPECT_EQ(ParseConfig("", "f")->rescue.image_id, "");
+  EXPECT_EQ(ParseConfig("", "f")->limits.reinstall_min_disk_gib, 50);
+  EXPECT_THAT(Problem("[rescue]\nimage_id = 'img-rescue00'\niso = 'r.iso'\n"),
+              HasSubstr("agent.toml:3: "));
+  EXPECT_THAT(Problem("[rescue]\nimage_id = 'debian'\n"), HasSubstr("agent.toml:2: "));
+  EXPECT_THAT(Problem("[rescue]\niso = '/abs.iso'\n"), HasSubstr("agent.toml:2: "));
 }
 
 TEST(Config, FollowsTheRunDirWithTheSocket) {

@@ -18,7 +18,7 @@ void ForEachValue(const google::protobuf::EnumDescriptor* type, Visit visit) {
 
 // The specification, written down a second time and in another way than the code.
 v1::InstanceState Expected(v1::Lifecycle lifecycle, Operation::Action action,
-                           Operation::State state, ObservedPower::State power) {
+                           Operation::State state, ObservedPower::State power, bool rescue) {
   static const std::map<Operation::Action, v1::InstanceState> kUnderWay = {
       {Operation::CREATE_INSTANCE, v1::PENDING},
       {Operation::CLONE_INSTANCE, v1::PENDING},
@@ -40,6 +40,7 @@ v1::InstanceState Expected(v1::Lifecycle lifecycle, Operation::Action action,
   if (lifecycle == v1::LIFECYCLE_LAUNCH_FAILED) return v1::LAUNCH_FAILED;
   if (lifecycle == v1::LIFECYCLE_DELETED) return v1::TERMINATING;
   if (lifecycle == v1::LIFECYCLE_RECYCLED) return v1::SHUTDOWN;
+  if (rescue && kSeen.at(power) != v1::UNKNOWN) return v1::RESCUE;
   return kSeen.at(power);
 }
 
@@ -49,22 +50,25 @@ TEST(DeriveState, FollowsTheTableForEveryCombination) {
     ForEachValue(Operation::Action_descriptor(), [&](int action) {
       ForEachValue(Operation::State_descriptor(), [&](int state) {
         ForEachValue(ObservedPower::State_descriptor(), [&](int power) {
-          v1::Instance instance;
-          instance.set_lifecycle(static_cast<v1::Lifecycle>(lifecycle));
-          instance.mutable_latest_operation()->set_action(static_cast<Operation::Action>(action));
-          instance.mutable_latest_operation()->set_state(static_cast<Operation::State>(state));
-          instance.mutable_observed_power()->set_state(static_cast<ObservedPower::State>(power));
-          EXPECT_EQ(
-              DeriveState(instance),
-              Expected(instance.lifecycle(), instance.latest_operation().action(),
-                       instance.latest_operation().state(), instance.observed_power().state()))
-              << instance.ShortDebugString();
-          ++combinations;
+          for (const bool rescue : {false, true}) {
+            v1::Instance instance;
+            if (rescue) instance.mutable_rescue();
+            instance.set_lifecycle(static_cast<v1::Lifecycle>(lifecycle));
+            instance.mutable_latest_operation()->set_action(static_cast<Operation::Action>(action));
+            instance.mutable_latest_operation()->set_state(static_cast<Operation::State>(state));
+            instance.mutable_observed_power()->set_state(static_cast<ObservedPower::State>(power));
+            EXPECT_EQ(DeriveState(instance),
+                      Expected(instance.lifecycle(), instance.latest_operation().action(),
+                               instance.latest_operation().state(),
+                               instance.observed_power().state(), rescue))
+                << instance.ShortDebugString();
+            ++combinations;
+          }
         });
       });
     });
   });
-  EXPECT_GE(combinations, 5 * 25 * 4 * 8);
+  EXPECT_GE(combinations, 5 * 25 * 4 * 8 * 2);
 }
 
 TEST(DeriveState, HoldsResourcesWhilePresentOrRecycled) {

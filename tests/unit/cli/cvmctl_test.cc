@@ -281,6 +281,52 @@ TEST_F(CvmctlTest, ResizeSendsWhatIsGiven) {
   EXPECT_EQ(Run({"instance", "resize", kId, "--guest-timeout", "long"}).exit_code, 2);
 }
 
+TEST_F(CvmctlTest, ReinstallSendsWhatIsGiven) {
+  agent::v1::ReinstallInstanceRequest seen;
+  script_.reinstall_instance = [&](const agent::v1::ReinstallInstanceRequest& request) {
+    seen = request;
+    return MakeOperation(Operation::REINSTALL_INSTANCE, request.instance_id(),
+                         Operation::OPERATING);
+  };
+  EXPECT_EQ(Run({"instance", "reinstall", kId, "--image", "img-other000", "--disk", "60",
+                 "--ssh-key", "ssh-ed25519 AAAA me", "--force-stop"})
+                .exit_code,
+            0);
+  EXPECT_EQ(seen.instance_id(), kId);
+  EXPECT_EQ(seen.image_id(), "img-other000");
+  EXPECT_EQ(seen.system_disk_size_bytes(), uint64_t{60} << 30);
+  EXPECT_EQ(seen.login().ssh_public_keys_size(), 1);
+  EXPECT_TRUE(seen.force_stop());
+  EXPECT_FALSE(seen.keep_image_login());
+  EXPECT_EQ(Run({"instance", "reinstall", kId, "--keep-image-login"}).exit_code, 0);
+  EXPECT_TRUE(seen.keep_image_login());
+  EXPECT_EQ(seen.image_id(), "");
+  EXPECT_EQ(Run({"instance", "reinstall", kId, "--disk", "much"}).exit_code, 2);
+  EXPECT_EQ(Run({"instance", "reinstall", kId, "--ssh-key", "/no/file"}).exit_code, 2);
+}
+
+TEST_F(CvmctlTest, RescueAndUnrescue) {
+  agent::v1::EnterRescueRequest entered;
+  script_.enter_rescue = [&](const agent::v1::EnterRescueRequest& request) {
+    entered = request;
+    return MakeOperation(Operation::ENTER_RESCUE, request.instance_id(), Operation::OPERATING);
+  };
+  std::string left;
+  script_.exit_rescue = [&](const agent::v1::ExitRescueRequest& request) {
+    left = request.instance_id();
+    return MakeOperation(Operation::EXIT_RESCUE, request.instance_id(), Operation::OPERATING);
+  };
+  EXPECT_EQ(Run({"instance", "rescue", kId, "--ssh-key", "ssh-ed25519 AAAA me", "--force-stop"})
+                .exit_code,
+            0);
+  EXPECT_EQ(entered.instance_id(), kId);
+  EXPECT_EQ(entered.login().ssh_public_keys_size(), 1);
+  EXPECT_TRUE(entered.force_stop());
+  EXPECT_EQ(Run({"instance", "rescue", kId, "--password-hash-file", "/no/file"}).exit_code, 2);
+  EXPECT_EQ(Run({"instance", "unrescue", kId}).exit_code, 0);
+  EXPECT_EQ(left, kId);
+}
+
 TEST_F(CvmctlTest, UpdateNamesInItsMaskWhatIsGiven) {
   std::vector<std::string> paths;
   agent::v1::UpdateInstanceRequest seen;

@@ -126,6 +126,18 @@ class Instances final : public InstanceService::Service {
                               Operation* response) override {
     return Reply(script_.resize_instance, request, response);
   }
+  grpc::Status ReinstallInstance(Context*, const ReinstallInstanceRequest* request,
+                                 Operation* response) override {
+    return Reply(script_.reinstall_instance, request, response);
+  }
+  grpc::Status EnterRescue(Context*, const EnterRescueRequest* request,
+                           Operation* response) override {
+    return Reply(script_.enter_rescue, request, response);
+  }
+  grpc::Status ExitRescue(Context*, const ExitRescueRequest* request,
+                          Operation* response) override {
+    return Reply(script_.exit_rescue, request, response);
+  }
   grpc::Status UpdateInstance(Context*, const UpdateInstanceRequest* request,
                               Operation* response) override {
     return Reply(script_.update_instance, request, response);

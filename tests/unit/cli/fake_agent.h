@@ -44,6 +44,9 @@ struct Script {
   Answer<agent::v1::ListInstancesRequest, agent::v1::ListInstancesResponse> list_instances;
   Answer<agent::v1::RestoreInstanceRequest, agent::v1::Operation> restore_instance;
   Answer<agent::v1::ResizeInstanceRequest, agent::v1::Operation> resize_instance;
+  Answer<agent::v1::ReinstallInstanceRequest, agent::v1::Operation> reinstall_instance;
+  Answer<agent::v1::EnterRescueRequest, agent::v1::Operation> enter_rescue;
+  Answer<agent::v1::ExitRescueRequest, agent::v1::Operation> exit_rescue;
   Answer<agent::v1::UpdateInstanceRequest, agent::v1::Operation> update_instance;
   Answer<agent::v1::DeleteInstanceRequest, agent::v1::Operation> delete_instance;
   Answer<agent::v1::StartInstanceRequest, agent::v1::Operation> start_instance;

@@ -119,6 +119,9 @@ std::vector<NamedSpec> GoldenSpecs() {
   DomainSpec* media = add("all-media", PlainSpec());
   media->cdroms[1].path = "/var/lib/cvm/agent/isos/user.iso";
   media->cdroms[2].path = "/var/lib/cvm/agent/isos/rescue.iso";
+  DomainSpec* rescue = add("rescue-medium", PlainSpec());
+  rescue->cdroms[2].path = "/var/lib/cvm/agent/instances/ins-1a2b3c4d/rescue.iso";
+  rescue->boots_rescue_medium = true;
   DomainSpec* escaping = add("metacharacters", PlainSpec());
   escaping->title = R"(<a href="x">&amp;'quoted'</a> ]]> <!-- -->)";
   escaping->metadata = "\n {\"name\":\"</cvm:instance><x/>&lt;'\\u0000\"}\t]]>\r\n<![CDATA[x]]>  ";

@@ -141,13 +141,20 @@ TEST(DomainXml, GivesNoPciAddressTwice) {
   }
 }
 
-TEST(DomainXml, BootsOnlyFromTheSystemDisk) {
+TEST(DomainXml, BootsOnlyFromTheSystemDiskAndARescueMediumBeforeIt) {
   for (const NamedSpec& named : GoldenSpecs()) {
     const auto xml = WriteDomainXml(named.spec, GoldenFacts(named.kvm_host));
     ASSERT_TRUE(xml.ok());
-    EXPECT_EQ(Count(*xml, "<boot "), 1u) << named.name;
+    EXPECT_EQ(Count(*xml, "<boot "), named.spec.boots_rescue_medium ? 2u : 1u) << named.name;
     EXPECT_EQ(Count(*xml, "<rom enabled=\"no\""), named.spec.nics.size()) << named.name;
   }
+}
+
+TEST(DomainXml, RefusesToBootARescueMediumThatIsNotThere) {
+  DomainSpec spec = PlainSpec();
+  spec.boots_rescue_medium = true;
+  EXPECT_EQ(ReasonOf(WriteDomainXml(spec, GoldenFacts(false)).status()),
+            ErrorReason::ERROR_REASON_MISSING_FIELD);
 }
 
 TEST(DomainXml, RefusesAMachineFamilyThatTheHostLacks) {
