@@ -11,12 +11,14 @@
 
 #include "absl/strings/ascii.h"
 #include "agent/core/boot_start.h"
+#include "agent/core/event_log.h"
 #include "agent/core/host_manager.h"
 #include "agent/core/host_view.h"
 #include "agent/core/image_manager.h"
 #include "agent/core/instance_manager.h"
 #include "agent/core/operation_engine.h"
 #include "agent/core/power_monitor.h"
+#include "agent/core/reconciler.h"
 #include "agent/core/recycle_bin.h"
 #include "agent/core/volume_manager.h"
 #include "agent/core/workflows.h"
@@ -40,6 +42,8 @@ namespace cvm::agent {
 namespace {
 
 constexpr size_t kRequestKeyBytes = 32;
+// Room for the records of some hundreds of stops on a disk that is full.
+constexpr uint64_t kReserveBytes = uint64_t{16} << 20;
 constexpr absl::Duration kShutdownGrace = absl::Seconds(5);
 constexpr absl::Duration kHousekeeping = absl::Hours(1);
 constexpr absl::Duration kBootStartTick = absl::Milliseconds(500);
@@ -165,7 +169,8 @@ absl::Status RunAgent(const Config& config) {
   CVM_ASSIGN_OR_RETURN(const UniqueFd lock, TakeLock(paths));
   CVM_RETURN_IF_ERROR(RemoveLeftovers(paths));
   CVM_ASSIGN_OR_RETURN(const std::string request_key, LoadOrMakeRequestKey(paths, random));
-  CVM_ASSIGN_OR_RETURN(const std::unique_ptr<Store> store, Store::Open(paths.Database()));
+  CVM_ASSIGN_OR_RETURN(const std::unique_ptr<Store> store,
+                       Store::Open(paths.Database(), paths.Reserve(), kReserveBytes));
 
   core::Ledger ledger(*store);
   CVM_RETURN_IF_ERROR(ledger.Load(clock.Now()));
@@ -176,16 +181,21 @@ absl::Status RunAgent(const Config& config) {
                                          .long_call_deadline = config.libvirt.start_timeout});
   const std::unique_ptr<images::DiskImages> disk_images = images::MakeQemuDiskImages();
   const std::unique_ptr<network::Bridges> bridges = network::MakeNetlinkBridges();
-  const core::Core core{.config = config,
-                        .paths = paths,
-                        .clock = clock,
-                        .random = random,
-                        .ledger = ledger,
-                        .power = power,
-                        .hypervisor = *hypervisor,
-                        .disk_images = *disk_images,
-                        .bridges = *bridges,
-                        .disk_space = [&] { return DiskSpaceOf(paths.Volumes()); }};
+  core::EventLog events(clock);
+  core::OperationEngine* made_engine = nullptr;
+  const core::Core core{
+      .config = config,
+      .paths = paths,
+      .clock = clock,
+      .random = random,
+      .ledger = ledger,
+      .power = power,
+      .hypervisor = *hypervisor,
+      .disk_images = *disk_images,
+      .bridges = *bridges,
+      .disk_space = [&] { return DiskSpaceOf(paths.Volumes()); },
+      .events = events,
+      .engine = [&made_engine]() -> core::OperationEngine& { return *made_engine; }};
 
   core::OperationEngine engine(
       ledger, clock, random,
@@ -195,11 +205,16 @@ absl::Status RunAgent(const Config& config) {
        .hypervisor_grace = config.operations.hypervisor_grace,
        .request_key = request_key,
        .crash_hook = core::CrashHookFromEnvironment()});
+  made_engine = &engine;
   core::InstanceManager instances(core, engine);
   core::ImageManager images(core, engine);
   core::VolumeManager volumes(core, engine);
   core::HostManager host_manager(core, engine);
   core::HostView host(core, kVersion);
+  core::Reconciler reconciler(core);
+  // The domains of a store that was lost come back first: they own names and addresses.
+  CVM_ASSIGN_OR_RETURN(const bool new_store, store->IsNew());
+  power.SetReady(!new_store);
   CVM_ASSIGN_OR_RETURN(std::string boot_id, ReadBootId());
   core::BootStart boot_start(core, std::move(boot_id),
                              [&instances](const v1::StartInstanceRequest& request) {
@@ -212,14 +227,22 @@ absl::Status RunAgent(const Config& config) {
     engine.Wake(instance_id);
     engine.Wake(core::kHostTarget);
   });
-  hypervisor->Start([&power](const hypervisor::HypervisorEvent& event) { power.OnEvent(event); });
-  CVM_RETURN_IF_ERROR(engine.Resume());
+  hypervisor->Start([&power, &reconciler](const hypervisor::HypervisorEvent& event) {
+    power.OnEvent(event);
+    reconciler.OnEvent(event);
+  });
+  if (const absl::Status resumed = engine.Resume(); !resumed.ok()) {
+    // Its handler must not outlive what it calls.
+    hypervisor->Stop();
+    return resumed;
+  }
+  reconciler.Start(config.operations.reconcile_interval);
 
   services::InstanceServiceImpl instance_service(instances, ledger.instances(), MakeUuid(random));
   services::OperationServiceImpl operation_service(engine, clock);
   services::ImageServiceImpl image_service(images);
   services::VolumeServiceImpl volume_service(volumes);
-  services::HostServiceImpl host_service(host, host_manager);
+  services::HostServiceImpl host_service(host, host_manager, MakeUuid(random));
   absl::StatusOr<std::unique_ptr<services::Server>> server = services::Server::Start(
       config.listen,
       {&instance_service, &operation_service, &image_service, &volume_service, &host_service});
@@ -240,6 +263,7 @@ absl::Status RunAgent(const Config& config) {
   // next start.
   engine.BeginStop();
   hypervisor->Stop();
+  reconciler.Stop();
   power.Stop();
   engine.Stop();
   return server.status();

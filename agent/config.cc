@@ -167,6 +167,8 @@ absl::StatusOr<Config> Read(TomlFile file) {
                     &operations.boot_start_delay);
 
   ReadRescue(root.Table("rescue"), config.rescue);
+  table.GetDuration("reconcile_interval", absl::ZeroDuration(), absl::Hours(24),
+                    &operations.reconcile_interval);
 
   for (TomlTable& network : root.Tables("network")) {
     config.networks.push_back(ReadNetwork(network));

@@ -87,6 +87,8 @@ struct Config {
     std::string boot_start = "always";
     int64_t boot_start_parallel = 4;
     absl::Duration boot_start_delay = absl::Seconds(2);
+    // Between two comparisons of libvirt's truth with the records. Zero: only at each connection.
+    absl::Duration reconcile_interval = absl::Minutes(1);
   } operations;
 
   // What EnterRescue boots: at most one of the two. Neither: there is no rescue.

@@ -80,15 +80,23 @@ Step RecycleStep(const Core& core, const v1::DeleteInstanceRequest& request) {
       .name = "beginning the recycle period",
       .percent = 100,
       .run = [&core, request](StepContext& context) -> absl::StatusOr<StepResult> {
-        context.change().UpdateInstance(request.instance_id(),
-                                        [request, now = core.clock.Now()](v1::Instance& changed) {
-                                          changed.set_lifecycle(v1::LIFECYCLE_RECYCLED);
-                                          v1::RecyclePeriod& period = *changed.mutable_recycle();
-                                          *period.mutable_begin_time() = ToTimestamp(now);
-                                          *period.mutable_length() = request.recycle_period();
-                                          *period.mutable_keep_disk_ids() = request.keep_disk_ids();
-                                        });
+        const auto recycle = [request, now = core.clock.Now()](v1::Instance& changed) {
+          changed.set_lifecycle(v1::LIFECYCLE_RECYCLED);
+          v1::RecyclePeriod& period = *changed.mutable_recycle();
+          *period.mutable_begin_time() = ToTimestamp(now);
+          *period.mutable_length() = request.recycle_period();
+          *period.mutable_keep_disk_ids() = request.keep_disk_ids();
+        };
+        CVM_ASSIGN_OR_RETURN(const InstancePtr instance,
+                             RequireInstance(core, request.instance_id()));
+        CVM_RETURN_IF_ERROR(WriteMetadata(core, *instance, recycle));
+        context.change().UpdateInstance(request.instance_id(), recycle);
         return StepResult::Done();
+      },
+      .undo = [&core, id = request.instance_id()](StepContext&) -> absl::Status {
+        const InstancePtr instance = core.ledger.instances().Find(id);
+        if (instance == nullptr) return absl::OkStatus();
+        return WriteMetadata(core, *instance, [](v1::Instance&) {});
       },
   };
 }
@@ -119,8 +127,12 @@ Step RemoveStep(const Core& core, const v1::DeleteInstanceRequest& request) {
               keep](StepContext& context) -> absl::StatusOr<StepResult> {
         CVM_ASSIGN_OR_RETURN(const InstancePtr instance, RequireInstance(core, id));
         if (context.Note(kHoldsNothingNote).empty()) {
-          CVM_RETURN_IF_ERROR(RemoveDisks(
-              core.paths, *instance, [&](const std::string& disk) { return keep.contains(disk); }));
+          // The disks of an adopted instance are somebody else's.
+          if (!instance->adopted()) {
+            CVM_RETURN_IF_ERROR(RemoveDisks(
+                core.paths, *instance,
+                [&](const std::string& disk) { return keep.contains(disk); }));
+          }
           for (const v1::DiskSpec& disk : instance->spec().data_disks()) {
             if (!keep.contains(disk.id())) continue;
             context.change().put_volumes.push_back(KeepAsVolume(*instance, disk, core.clock.Now()));

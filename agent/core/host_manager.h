@@ -23,6 +23,9 @@ class HostManager {
                                                const v1::SetMaintenanceRequest& request);
   absl::StatusOr<v1::Operation> StopGuests(const Caller& caller,
                                            const v1::StopGuestsRequest& request);
+  absl::StatusOr<v1::CheckHostResponse> Check() const;
+  absl::StatusOr<v1::Operation> Repair(const Caller& caller, const v1::RepairHostRequest& request);
+  EventLog& events() { return core_.events; }
 
  private:
   const Core& core_;

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "agent/paths.h"
@@ -14,6 +15,9 @@ namespace cvm::agent::core {
 // Makes a config drive, with the folder for it. It holds the password hash: for root, and for
 // QEMU's user, to whom libvirt gives it.
 absl::Status WriteConfigDrive(const std::string& path, const cloudinit::GuestSettings& settings);
+
+// The ids of the instance's disks whose files are not there.
+std::vector<std::string> MissingDisks(const Paths& paths, const v1::Instance& instance);
 
 // Discards the blocks of a disk's file, as far as its file system does that, and removes it. What
 // is gone already is no error.

@@ -35,6 +35,9 @@ absl::StatusOr<Workflow> MakeWorkflow(const Core& core, const store::OperationRe
       TryMake(core, record, ReinstallInstanceWorkflow, &workflow) ||
       TryMake(core, record, EnterRescueWorkflow, &workflow) ||
       TryMake(core, record, ExitRescueWorkflow, &workflow) ||
+      TryMake(core, record, AdoptInstanceWorkflow, &workflow) ||
+      TryMake(core, record, RepairHostWorkflow, &workflow) ||
+      TryMake(core, record, RedefineDomainWorkflow, &workflow) ||
       TryMake(core, record, ImportImageWorkflow, &workflow) ||
       TryMake(core, record, DeleteImageWorkflow, &workflow)) {
     return workflow;

@@ -6,8 +6,12 @@
 // a plan are in the protos.
 #pragma once
 
+#include <map>
+#include <string>
+
 #include "absl/status/statusor.h"
 #include "agent/core/core.h"
+#include "agent/core/operation_engine.h"
 #include "agent/core/plan.h"
 #include "agent/core/workflow.h"
 #include "cvm/agent/v1/host_service.pb.h"
@@ -47,6 +51,27 @@ absl::StatusOr<Plan> PlanEnterRescue(const Core& core, const v1::EnterRescueRequ
 Workflow EnterRescueWorkflow(const Core& core, const v1::EnterRescueRequest& request);
 absl::StatusOr<Plan> PlanExitRescue(const Core& core, const v1::ExitRescueRequest& request);
 Workflow ExitRescueWorkflow(const Core& core, const v1::ExitRescueRequest& request);
+// `domain` was read for the request, outside the engine's locks: the hypervisor may hang.
+struct DomainToAdopt {
+  hypervisor::DomainStatus status;
+  hypervisor::DomainDefinition definition;
+  // By target.
+  std::map<std::string, uint64_t> disk_bytes;
+};
+absl::StatusOr<DomainToAdopt> ReadDomainToAdopt(const Core& core,
+                                                const v1::AdoptInstanceRequest& request);
+absl::StatusOr<Plan> PlanAdoptInstance(const Core& core, const v1::AdoptInstanceRequest& request,
+                                       const absl::StatusOr<DomainToAdopt>& domain);
+Workflow AdoptInstanceWorkflow(const Core& core, const v1::AdoptInstanceRequest& request);
+absl::StatusOr<Plan> PlanRepairHost(const Core& core, const v1::RepairHostRequest& request);
+Workflow RepairHostWorkflow(const Core& core, const v1::RepairHostRequest& request);
+
+// Submits the operation that writes an instance's definition again from its record. The errors of
+// OperationEngine::Submit; ADOPTED_INSTANCE, INVALID_INSTANCE_STATE, INSTANCE_NOT_FOUND.
+absl::StatusOr<v1::Operation> RedefineDomain(const Core& core, const Caller& caller,
+                                             const std::string& instance_id,
+                                             const std::string& request_id);
+Workflow RedefineDomainWorkflow(const Core& core, const store::RedefineDomainRequest& request);
 Workflow ImportImageWorkflow(const Core& core, const v1::ImportImageRequest& request);
 Workflow DeleteImageWorkflow(const Core& core, const v1::DeleteImageRequest& request);
 

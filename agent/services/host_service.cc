@@ -3,6 +3,7 @@
 
 #include "agent/services/answer.h"
 #include "agent/services/caller.h"
+#include "agent/services/watch_events.h"
 
 namespace cvm::agent::services {
 
@@ -21,6 +22,22 @@ grpc::Status HostServiceImpl::StopGuests(grpc::ServerContext* context,
                                          const v1::StopGuestsRequest* request,
                                          v1::Operation* response) {
   return Answer(manager_.StopGuests(CallerOf(*context), *request), response);
+}
+
+grpc::Status HostServiceImpl::CheckHost(grpc::ServerContext*, const v1::CheckHostRequest*,
+                                        v1::CheckHostResponse* response) {
+  return Answer(manager_.Check(), response);
+}
+
+grpc::Status HostServiceImpl::RepairHost(grpc::ServerContext* context,
+                                         const v1::RepairHostRequest* request,
+                                         v1::Operation* response) {
+  return Answer(manager_.Repair(CallerOf(*context), *request), response);
+}
+
+grpc::ServerWriteReactor<v1::HostEvent>* HostServiceImpl::WatchEvents(
+    grpc::CallbackServerContext*, const v1::WatchEventsRequest* request) {
+  return StartWatchEvents(manager_.events(), run_id_, request->resume_token());
 }
 
 }  // namespace cvm::agent::services

@@ -43,6 +43,10 @@ enum class FakeMethod {
   kTakeScreenshot,
   kOpenConsole,
   kGetDomainMetadata,
+  kSetDomainMetadata,
+  kGetDomainDefinition,
+  kGetDiskBytes,
+  kSetAutostart,
 };
 
 // What becomes of a call that hung.
@@ -115,6 +119,9 @@ class FakeHost {
   void AddForeignDomain(DomainSpec spec, PowerState state, bool persistent);
   absl::Status RemoveDomain(const std::string& uuid);
   absl::Status SetManagedSave(const std::string& uuid, bool saved);
+  // Changes the definition of a persistent domain.
+  absl::Status EditDomain(const std::string& uuid, const std::function<void(DomainSpec&)>& edit);
+  absl::Status SetHostAutostart(const std::string& uuid, bool on);
 
   // --- Inspection ---
 
@@ -122,6 +129,7 @@ class FakeHost {
   std::optional<DomainSpec> FindSpec(const std::string& uuid) const;
   // Of a domain that is on.
   std::optional<DomainSize> SizeOf(const std::string& uuid) const;
+  bool Autostart(const std::string& uuid) const;
   // How often the domain was started, reset or rebooted.
   int Boots(const std::string& uuid) const;
   // How many calls of the method were made, those that failed included.
@@ -148,6 +156,7 @@ class FakeHost {
     std::string reason = "unknown";
     bool persistent = true;
     bool managed_save = false;
+    bool autostart = false;
     bool ignore_shutdown = false;
     bool ignore_reboot = false;
     bool ignore_memory = false;
@@ -209,6 +218,7 @@ class FakeHost {
   absl::Status Reboot(const std::string& uuid) CVM_REQUIRES(mutex_);
   absl::Status Reset(const std::string& uuid) CVM_REQUIRES(mutex_);
   absl::Status Undefine(const std::string& uuid) CVM_REQUIRES(mutex_);
+  absl::Status SetAutostart(const std::string& uuid, bool on) CVM_REQUIRES(mutex_);
 
   mutable Mutex mutex_;
   CondVar changed_;

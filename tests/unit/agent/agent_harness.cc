@@ -19,6 +19,7 @@ using hypervisor::FakeCall;
 using hypervisor::FakeMethod;
 using v1::Operation;
 
+constexpr uint64_t kReserveBytes = uint64_t{2} << 20;
 constexpr auto kDeadline = std::chrono::minutes(2);
 
 const char* NameOf(FakeMethod method) {
@@ -47,6 +48,12 @@ const char* NameOf(FakeMethod method) {
       return "RequestHotplugMemory";
     case FakeMethod::kSetBalloon:
       return "SetBalloon";
+    case FakeMethod::kSetDomainMetadata:
+      return "SetDomainMetadata";
+    case FakeMethod::kGetDomainDefinition:
+      return "GetDomainDefinition";
+    case FakeMethod::kSetAutostart:
+      return "SetAutostart";
     default:
       return "other";
   }
@@ -126,9 +133,10 @@ class AgentHarness::TrippingDiskImages final : public images::DiskImages {
 
 struct AgentHarness::Agent {
   explicit Agent(AgentHarness& harness)
-      : store(*Store::Open(harness.paths_.Database())),
+      : store(*Store::Open(harness.paths_.Database(), harness.paths_.Reserve(), kReserveBytes)),
         ledger(*store),
         power(ledger, harness.clock),
+        events(harness.clock),
         hypervisor(harness.host),
         disk_images(
             [this, &harness](const std::string& site) { return Pass(harness, "call/" + site); }),
@@ -141,7 +149,9 @@ struct AgentHarness::Agent {
              .hypervisor = hypervisor,
              .disk_images = disk_images,
              .bridges = harness.bridges,
-             .disk_space = [&harness] { return harness.disk_space; }},
+             .disk_space = [&harness] { return harness.disk_space; },
+             .events = events,
+             .engine = [this]() -> OperationEngine& { return engine; }},
         engine(ledger, harness.clock, *harness.random_,
                [this](const store::OperationRecord& record) { return MakeWorkflow(core, record); },
                LaneOf,
@@ -157,7 +167,8 @@ struct AgentHarness::Agent {
         instances(core, engine),
         images(core, engine),
         volumes(core, engine),
-        hosts(core, engine) {
+        hosts(core, engine),
+        reconciler(core) {
     EXPECT_TRUE(ledger.Load(harness.clock.Now()).ok());
     power.Start([this](const std::string& instance_id) {
       if (instance_id.empty()) return engine.WakeAll();
@@ -168,7 +179,11 @@ struct AgentHarness::Agent {
       return Pass(harness,
                   fmt::format("call/{}/{}", NameOf(call.method), call.done ? "after" : "before"));
     });
-    hypervisor.Start([this](const hypervisor::HypervisorEvent& event) { power.OnEvent(event); });
+    // Compares when a test says so, not by itself.
+    hypervisor.Start([this](const hypervisor::HypervisorEvent& event) {
+      power.OnEvent(event);
+      reconciler.OnEvent(event);
+    });
     EXPECT_TRUE(engine.Resume().ok());
   }
 
@@ -190,6 +205,7 @@ struct AgentHarness::Agent {
   const std::unique_ptr<Store> store;
   Ledger ledger;
   PowerMonitor power;
+  EventLog events;
   hypervisor::FakeHypervisor hypervisor;
   TrippingDiskImages disk_images;
   const Core core;
@@ -198,6 +214,7 @@ struct AgentHarness::Agent {
   ImageManager images;
   VolumeManager volumes;
   HostManager hosts;
+  Reconciler reconciler;
 };
 
 AgentHarness::AgentHarness(const std::function<void(Config&)>& configure)
@@ -249,6 +266,8 @@ InstanceManager& AgentHarness::instances() { return agent_->instances; }
 ImageManager& AgentHarness::images() { return agent_->images; }
 VolumeManager& AgentHarness::volumes() { return agent_->volumes; }
 HostManager& AgentHarness::hosts() { return agent_->hosts; }
+Reconciler& AgentHarness::reconciler() { return agent_->reconciler; }
+EventLog& AgentHarness::events() { return agent_->events; }
 const Core& AgentHarness::core() { return agent_->core; }
 
 Operation AgentHarness::WaitEnd(const std::string& operation_id) {
@@ -429,7 +448,7 @@ std::set<std::string> AgentHarness::ExpectedFiles() {
     add(paths_.Volume(volume.id()));
   }
   for (const InstancePtr& instance : ledger().instances().All()) {
-    if (!HoldsResources(*instance)) continue;
+    if (!HoldsResources(*instance) || instance->adopted()) continue;
     add(paths_.Volume(instance->spec().system_disk().id()));
     for (const v1::DiskSpec& disk : instance->spec().data_disks()) add(paths_.Volume(disk.id()));
     add(paths_.Instance(instance->id()));
@@ -447,7 +466,10 @@ void AgentHarness::ExpectNothingLeftOver() {
   Settle();
   EXPECT_EQ(Files(), ExpectedFiles());
   std::set<std::string> domains;
-  for (const hypervisor::DomainStatus& domain : host->Domains()) domains.insert(domain.uuid);
+  for (const hypervisor::DomainStatus& domain : host->Domains()) {
+    // Somebody else's has no element of the agent's.
+    if (!host->FindSpec(domain.uuid)->metadata.empty()) domains.insert(domain.uuid);
+  }
   std::set<std::string> expected;
   for (const InstancePtr& instance : ledger().instances().All()) {
     if (HoldsResources(*instance)) expected.insert(instance->uuid());
