@@ -129,9 +129,9 @@ Step RemoveStep(const Core& core, const v1::DeleteInstanceRequest& request) {
         if (context.Note(kHoldsNothingNote).empty()) {
           // The disks of an adopted instance are somebody else's.
           if (!instance->adopted()) {
-            CVM_RETURN_IF_ERROR(RemoveDisks(
-                core.paths, *instance,
-                [&](const std::string& disk) { return keep.contains(disk); }));
+            CVM_RETURN_IF_ERROR(RemoveDisks(core.paths, *instance, [&](const std::string& disk) {
+              return keep.contains(disk);
+            }));
           }
           for (const v1::DiskSpec& disk : instance->spec().data_disks()) {
             if (!keep.contains(disk.id())) continue;

@@ -41,7 +41,14 @@ TEST(CommandLine, HasTheCommandsThatArePromised) {
   std::set<std::string> commands;
   for (const auto& [path, flags] : CommandLine().LongFlags()) commands.insert(path);
   for (const char* path :
-       {"image import", "image list", "image get", "image delete", "instance create", "instance list", "instance get", "instance start", "instance stop", "instance reboot", "instance delete", "instance watch", "instance serial", "instance screenshot", "operation list", "operation get", "operation wait", "operation cancel", "operation watch", "host get", "completion", "instance update", "instance restore", "instance resize", "host maintenance", "host stop-guests", "volume list", "volume get", "volume delete", "instance adopt", "host check", "host events"}) {
+       {"image import",     "image list",          "image get",        "image delete",
+        "instance create",  "instance list",       "instance get",     "instance start",
+        "instance stop",    "instance reboot",     "instance delete",  "instance watch",
+        "instance serial",  "instance screenshot", "operation list",   "operation get",
+        "operation wait",   "operation cancel",    "operation watch",  "host get",
+        "completion",       "instance update",     "instance restore", "instance resize",
+        "host maintenance", "host stop-guests",    "volume list",      "volume get",
+        "volume delete",    "instance adopt",      "host check",       "host events"}) {
     EXPECT_TRUE(commands.contains(path)) << path;
   }
 }
@@ -65,7 +72,10 @@ TEST(CommandLine, TheManPageHasEachFlagAndCommand) {
 TEST(CommandLine, EachMutatingCommandHasTheirFlags) {
   for (const auto& [path, flags] : CommandLine().LongFlags()) {
     static const std::set<std::string> kMutating = {
-        "image import", "image delete", "instance create", "instance start", "instance stop", "instance reboot", "instance delete", "operation cancel", "instance update", "instance restore", "instance resize", "host maintenance", "host stop-guests", "volume delete", "instance adopt", "host check"};
+        "image import",     "image delete",     "instance create", "instance start",
+        "instance stop",    "instance reboot",  "instance delete", "operation cancel",
+        "instance update",  "instance restore", "instance resize", "host maintenance",
+        "host stop-guests", "volume delete",    "instance adopt",  "host check"};
     if (!kMutating.contains(path)) continue;
     EXPECT_THAT(flags, ::testing::IsSupersetOf({"--request-id", "--dry-run", "--wait"})) << path;
   }
