@@ -166,9 +166,10 @@ absl::StatusOr<Config> Read(TomlFile file) {
   table.GetDuration("boot_start_delay", absl::ZeroDuration(), absl::Hours(1),
                     &operations.boot_start_delay);
 
-  ReadRescue(root.Table("rescue"), config.rescue);
   table.GetDuration("reconcile_interval", absl::ZeroDuration(), absl::Hours(24),
                     &operations.reconcile_interval);
+
+  ReadRescue(root.Table("rescue"), config.rescue);
 
   for (TomlTable& network : root.Tables("network")) {
     config.networks.push_back(ReadNetwork(network));

@@ -150,247 +150,244 @@ class GrpcClient final : public Client {
   absl::StatusOr<agent::v1::Operation> DeleteVolume(
       const agent::v1::DeleteVolumeRequest& request) override {
     return Unary(volumes_, &VolumeService::Stub::DeleteVolume, request);
-    absl::StatusOr<agent::v1::CheckHostResponse> CheckHost(
-        const agent::v1::CheckHostRequest& request) override {
-      return Unary(hosts_, &HostService::Stub::CheckHost, request);
-    }
-    absl::StatusOr<agent::v1::Operation> RepairHost(const agent::v1::RepairHostRequest& request)
-        override {
-      return Unary(hosts_, &HostService::Stub::RepairHost, request);
-    }
-    absl::StatusOr<agent::v1::Operation> ImportImage(const agent::v1::ImportImageRequest& request)
-        override {
-      return Unary(images_, &ImageService::Stub::ImportImage, request);
-    }
-    absl::StatusOr<agent::v1::Image> GetImage(const agent::v1::GetImageRequest& request) override {
-      return Unary(images_, &ImageService::Stub::GetImage, request);
-    }
-    absl::StatusOr<agent::v1::ListImagesResponse> ListImages(
-        const agent::v1::ListImagesRequest& request) override {
-      return Unary(images_, &ImageService::Stub::ListImages, request);
-    }
-    absl::StatusOr<agent::v1::Operation> DeleteImage(const agent::v1::DeleteImageRequest& request)
-        override {
-      return Unary(images_, &ImageService::Stub::DeleteImage, request);
-    }
-    absl::StatusOr<agent::v1::Operation> CreateInstance(
-        const agent::v1::CreateInstanceRequest& request) override {
-      return Unary(instances_, &InstanceService::Stub::CreateInstance, request);
-    }
-    absl::StatusOr<agent::v1::Instance> GetInstance(const agent::v1::GetInstanceRequest& request)
-        override {
-      return Unary(instances_, &InstanceService::Stub::GetInstance, request);
-    }
-    absl::StatusOr<agent::v1::ListInstancesResponse> ListInstances(
-        const agent::v1::ListInstancesRequest& request) override {
-      return Unary(instances_, &InstanceService::Stub::ListInstances, request);
-    }
-    absl::StatusOr<agent::v1::Operation> RestoreInstance(
-        const agent::v1::RestoreInstanceRequest& request) override {
-      return Unary(instances_, &InstanceService::Stub::RestoreInstance, request);
-    }
-    absl::StatusOr<agent::v1::Operation> AdoptInstance(
-        const agent::v1::AdoptInstanceRequest& request) override {
-      return Unary(instances_, &InstanceService::Stub::AdoptInstance, request);
-    }
-    absl::StatusOr<agent::v1::Operation> ResizeInstance(
-        const agent::v1::ResizeInstanceRequest& request) override {
-      return Unary(instances_, &InstanceService::Stub::ResizeInstance, request);
-    }
-    absl::StatusOr<agent::v1::Operation> ReinstallInstance(
-        const agent::v1::ReinstallInstanceRequest& request) override {
-      return Unary(instances_, &InstanceService::Stub::ReinstallInstance, request);
-    }
-    absl::StatusOr<agent::v1::Operation> EnterRescue(const agent::v1::EnterRescueRequest& request)
-        override {
-      return Unary(instances_, &InstanceService::Stub::EnterRescue, request);
-    }
-    absl::StatusOr<agent::v1::Operation> ExitRescue(const agent::v1::ExitRescueRequest& request)
-        override {
-      return Unary(instances_, &InstanceService::Stub::ExitRescue, request);
-    }
-    absl::StatusOr<agent::v1::Operation> UpdateInstance(
-        const agent::v1::UpdateInstanceRequest& request) override {
-      return Unary(instances_, &InstanceService::Stub::UpdateInstance, request);
-    }
-    absl::StatusOr<agent::v1::Operation> DeleteInstance(
-        const agent::v1::DeleteInstanceRequest& request) override {
-      return Unary(instances_, &InstanceService::Stub::DeleteInstance, request);
-    }
-    absl::StatusOr<agent::v1::Operation> StartInstance(
-        const agent::v1::StartInstanceRequest& request) override {
-      return Unary(instances_, &InstanceService::Stub::StartInstance, request);
-    }
-    absl::StatusOr<agent::v1::Operation> StopInstance(const agent::v1::StopInstanceRequest& request)
-        override {
-      return Unary(instances_, &InstanceService::Stub::StopInstance, request);
-    }
-    absl::StatusOr<agent::v1::Operation> RebootInstance(
-        const agent::v1::RebootInstanceRequest& request) override {
-      return Unary(instances_, &InstanceService::Stub::RebootInstance, request);
-    }
-    absl::StatusOr<agent::v1::Screenshot> GetScreenshot(
-        const agent::v1::GetScreenshotRequest& request) override {
-      return Unary(instances_, &InstanceService::Stub::GetScreenshot, request);
-    }
-    absl::StatusOr<agent::v1::Operation> GetOperation(const agent::v1::GetOperationRequest& request)
-        override {
-      return Unary(operations_, &OperationService::Stub::GetOperation, request);
-    }
-    absl::StatusOr<agent::v1::ListOperationsResponse> ListOperations(
-        const agent::v1::ListOperationsRequest& request) override {
-      return Unary(operations_, &OperationService::Stub::ListOperations, request);
-    }
-    absl::StatusOr<agent::v1::Operation> CancelOperation(
-        const agent::v1::CancelOperationRequest& request) override {
-      return Unary(operations_, &OperationService::Stub::CancelOperation, request);
-    }
+  }
+  absl::StatusOr<agent::v1::CheckHostResponse> CheckHost(
+      const agent::v1::CheckHostRequest& request) override {
+    return Unary(hosts_, &HostService::Stub::CheckHost, request);
+  }
+  absl::StatusOr<agent::v1::Operation> RepairHost(
+      const agent::v1::RepairHostRequest& request) override {
+    return Unary(hosts_, &HostService::Stub::RepairHost, request);
+  }
+  absl::StatusOr<agent::v1::Operation> ImportImage(
+      const agent::v1::ImportImageRequest& request) override {
+    return Unary(images_, &ImageService::Stub::ImportImage, request);
+  }
+  absl::StatusOr<agent::v1::Image> GetImage(const agent::v1::GetImageRequest& request) override {
+    return Unary(images_, &ImageService::Stub::GetImage, request);
+  }
+  absl::StatusOr<agent::v1::ListImagesResponse> ListImages(
+      const agent::v1::ListImagesRequest& request) override {
+    return Unary(images_, &ImageService::Stub::ListImages, request);
+  }
+  absl::StatusOr<agent::v1::Operation> DeleteImage(
+      const agent::v1::DeleteImageRequest& request) override {
+    return Unary(images_, &ImageService::Stub::DeleteImage, request);
+  }
+  absl::StatusOr<agent::v1::Operation> CreateInstance(
+      const agent::v1::CreateInstanceRequest& request) override {
+    return Unary(instances_, &InstanceService::Stub::CreateInstance, request);
+  }
+  absl::StatusOr<agent::v1::Instance> GetInstance(
+      const agent::v1::GetInstanceRequest& request) override {
+    return Unary(instances_, &InstanceService::Stub::GetInstance, request);
+  }
+  absl::StatusOr<agent::v1::ListInstancesResponse> ListInstances(
+      const agent::v1::ListInstancesRequest& request) override {
+    return Unary(instances_, &InstanceService::Stub::ListInstances, request);
+  }
+  absl::StatusOr<agent::v1::Operation> RestoreInstance(
+      const agent::v1::RestoreInstanceRequest& request) override {
+    return Unary(instances_, &InstanceService::Stub::RestoreInstance, request);
+  }
+  absl::StatusOr<agent::v1::Operation> AdoptInstance(
+      const agent::v1::AdoptInstanceRequest& request) override {
+    return Unary(instances_, &InstanceService::Stub::AdoptInstance, request);
+  }
+  absl::StatusOr<agent::v1::Operation> ResizeInstance(
+      const agent::v1::ResizeInstanceRequest& request) override {
+    return Unary(instances_, &InstanceService::Stub::ResizeInstance, request);
+  }
+  absl::StatusOr<agent::v1::Operation> ReinstallInstance(
+      const agent::v1::ReinstallInstanceRequest& request) override {
+    return Unary(instances_, &InstanceService::Stub::ReinstallInstance, request);
+  }
+  absl::StatusOr<agent::v1::Operation> EnterRescue(
+      const agent::v1::EnterRescueRequest& request) override {
+    return Unary(instances_, &InstanceService::Stub::EnterRescue, request);
+  }
+  absl::StatusOr<agent::v1::Operation> ExitRescue(
+      const agent::v1::ExitRescueRequest& request) override {
+    return Unary(instances_, &InstanceService::Stub::ExitRescue, request);
+  }
+  absl::StatusOr<agent::v1::Operation> UpdateInstance(
+      const agent::v1::UpdateInstanceRequest& request) override {
+    return Unary(instances_, &InstanceService::Stub::UpdateInstance, request);
+  }
+  absl::StatusOr<agent::v1::Operation> DeleteInstance(
+      const agent::v1::DeleteInstanceRequest& request) override {
+    return Unary(instances_, &InstanceService::Stub::DeleteInstance, request);
+  }
+  absl::StatusOr<agent::v1::Operation> StartInstance(
+      const agent::v1::StartInstanceRequest& request) override {
+    return Unary(instances_, &InstanceService::Stub::StartInstance, request);
+  }
+  absl::StatusOr<agent::v1::Operation> StopInstance(
+      const agent::v1::StopInstanceRequest& request) override {
+    return Unary(instances_, &InstanceService::Stub::StopInstance, request);
+  }
+  absl::StatusOr<agent::v1::Operation> RebootInstance(
+      const agent::v1::RebootInstanceRequest& request) override {
+    return Unary(instances_, &InstanceService::Stub::RebootInstance, request);
+  }
+  absl::StatusOr<agent::v1::Screenshot> GetScreenshot(
+      const agent::v1::GetScreenshotRequest& request) override {
+    return Unary(instances_, &InstanceService::Stub::GetScreenshot, request);
+  }
+  absl::StatusOr<agent::v1::Operation> GetOperation(
+      const agent::v1::GetOperationRequest& request) override {
+    return Unary(operations_, &OperationService::Stub::GetOperation, request);
+  }
+  absl::StatusOr<agent::v1::ListOperationsResponse> ListOperations(
+      const agent::v1::ListOperationsRequest& request) override {
+    return Unary(operations_, &OperationService::Stub::ListOperations, request);
+  }
+  absl::StatusOr<agent::v1::Operation> CancelOperation(
+      const agent::v1::CancelOperationRequest& request) override {
+    return Unary(operations_, &OperationService::Stub::CancelOperation, request);
+  }
 
-    absl::Status WatchOperation(const std::string& operation_id,
-                                const std::function<bool(const agent::v1::Operation&)>& on_event)
-        override {
-      agent::v1::WatchOperationRequest request;
-      request.set_operation_id(operation_id);
-      // after_revision stays 0: an agent that was killed may have forgotten the last revisions it
-      // showed, and would then hold back new states until it has counted beyond them.
-      return Follow<agent::v1::Operation>(
-          [&](grpc::ClientContext* context) {
-            return operations_->WatchOperation(context, request);
-          },
-          on_event);
-    }
+  absl::Status WatchOperation(
+      const std::string& operation_id,
+      const std::function<bool(const agent::v1::Operation&)>& on_event) override {
+    agent::v1::WatchOperationRequest request;
+    request.set_operation_id(operation_id);
+    // after_revision stays 0: an agent that was killed may have forgotten the last revisions it
+    // showed, and would then hold back new states until it has counted beyond them.
+    return Follow<agent::v1::Operation>(
+        [&](grpc::ClientContext* context) { return operations_->WatchOperation(context, request); },
+        on_event);
+  }
 
-    absl::Status WatchInstances(
-        const std::function<bool(const agent::v1::InstanceEvent&)>& on_event) override {
-      agent::v1::WatchInstancesRequest request;
-      return Follow<agent::v1::InstanceEvent>(
-          [&](grpc::ClientContext* context) {
-            return instances_->WatchInstances(context, request);
-          },
-          [&](const agent::v1::InstanceEvent& event) {
-            request.set_resume_token(event.resume_token());
-            return on_event(event);
-          });
-    }
+  absl::Status WatchInstances(
+      const std::function<bool(const agent::v1::InstanceEvent&)>& on_event) override {
+    agent::v1::WatchInstancesRequest request;
+    return Follow<agent::v1::InstanceEvent>(
+        [&](grpc::ClientContext* context) { return instances_->WatchInstances(context, request); },
+        [&](const agent::v1::InstanceEvent& event) {
+          request.set_resume_token(event.resume_token());
+          return on_event(event);
+        });
+  }
 
-    absl::Status WatchEvents(const std::function<bool(const agent::v1::HostEvent&)>& on_event)
-        override {
-      agent::v1::WatchEventsRequest request;
-      return Follow<agent::v1::HostEvent>(
-          [&](grpc::ClientContext* context) { return hosts_->WatchEvents(context, request); },
-          [&](const agent::v1::HostEvent& event) {
-            request.set_resume_token(event.resume_token());
-            return on_event(event);
-          });
-    }
+  absl::Status WatchEvents(
+      const std::function<bool(const agent::v1::HostEvent&)>& on_event) override {
+    agent::v1::WatchEventsRequest request;
+    return Follow<agent::v1::HostEvent>(
+        [&](grpc::ClientContext* context) { return hosts_->WatchEvents(context, request); },
+        [&](const agent::v1::HostEvent& event) {
+          request.set_resume_token(event.resume_token());
+          return on_event(event);
+        });
+  }
 
-    std::unique_ptr<SerialSession> OpenSerial(const agent::v1::StreamSerialRequest& first)
-        override {
-      return std::make_unique<GrpcSerialSession>(instances_.get(), options_.deadline, interrupter_,
-                                                 first);
-    }
+  std::unique_ptr<SerialSession> OpenSerial(const agent::v1::StreamSerialRequest& first) override {
+    return std::make_unique<GrpcSerialSession>(instances_.get(), options_.deadline, interrupter_,
+                                               first);
+  }
 
-   private:
-    void Notice(const absl::Status& status) {
-      if (options_.notice) {
-        options_.notice(ErrorInfoOf(status) ? "the agent is stopping; trying again"
-                                            : "the connection to the agent broke; trying again");
+ private:
+  void Notice(const absl::Status& status) {
+    if (options_.notice) {
+      options_.notice(ErrorInfoOf(status) ? "the agent is stopping; trying again"
+                                          : "the connection to the agent broke; trying again");
+    }
+  }
+
+  absl::Status WaitReady(absl::Time give_up, bool give_up_on_failure) {
+    give_up = std::min(give_up, options_.deadline);
+    while (true) {
+      const grpc_connectivity_state state = channel_->GetState(/*try_to_connect=*/true);
+      if (state == GRPC_CHANNEL_READY) return absl::OkStatus();
+      if (interrupter_.signal() != 0) return Interrupted();
+      if (absl::Now() >= give_up ||
+          (give_up_on_failure && state == GRPC_CHANNEL_TRANSIENT_FAILURE)) {
+        return absl::UnavailableError(
+            fmt::format("cannot reach the agent at {}: is cvm-agentd running?", endpoint_.shown));
       }
+      // In short steps, since a signal does not end the wait.
+      const absl::Time step = std::min(give_up, absl::Now() + absl::Milliseconds(100));
+      channel_->WaitForStateChange(state, ToChrono(step));
     }
+  }
 
-    absl::Status WaitReady(absl::Time give_up, bool give_up_on_failure) {
-      give_up = std::min(give_up, options_.deadline);
-      while (true) {
-        const grpc_connectivity_state state = channel_->GetState(/*try_to_connect=*/true);
-        if (state == GRPC_CHANNEL_READY) return absl::OkStatus();
-        if (interrupter_.signal() != 0) return Interrupted();
-        if (absl::Now() >= give_up ||
-            (give_up_on_failure && state == GRPC_CHANNEL_TRANSIENT_FAILURE)) {
-          return absl::UnavailableError(
-              fmt::format("cannot reach the agent at {}: is cvm-agentd running?", endpoint_.shown));
-        }
-        // In short steps, since a signal does not end the wait.
-        const absl::Time step = std::min(give_up, absl::Now() + absl::Milliseconds(100));
-        channel_->WaitForStateChange(state, ToChrono(step));
-      }
-    }
-
-    template <typename Stub, typename Request, typename Response>
-    absl::StatusOr<Response> Unary(
-        const std::unique_ptr<Stub>& stub,
-        grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),
-        const Request& request) {
-      for (int attempt = 1;; ++attempt) {
-        grpc::ClientContext context;
-        context.set_deadline(
-            ToChrono(std::min(absl::Now() + options_.call_timeout, options_.deadline)));
-        Response response;
-        absl::Status status;
-        {
-          const auto on_signal = interrupter_.OnSignal([&] { context.TryCancel(); });
-          status = FromGrpc((stub.get()->*method)(&context, request, &response));
-        }
-        if (status.ok()) return response;
-        if (interrupter_.signal() != 0) return Interrupted();
-        if (!ConnectionBroke(status) || attempt == kMaxAttempts) return status;
-        Notice(status);
-        if (!interrupter_.Sleep(PauseAfter(attempt))) return Interrupted();
-        status = WaitReady(absl::Now() + options_.retry_window, /*give_up_on_failure=*/false);
-        if (!status.ok()) return status;
-      }
-    }
-
-    template <typename Event>
-    absl::Status Follow(
-        const std::function<std::unique_ptr<grpc::ClientReader<Event>>(grpc::ClientContext*)>& open,
-        const std::function<bool(const Event&)>& on_event) {
-      int failures = 0;
-      while (true) {
-        grpc::ClientContext context;
-        if (options_.deadline != absl::InfiniteFuture()) {
-          context.set_deadline(ToChrono(options_.deadline));
-        }
+  template <typename Stub, typename Request, typename Response>
+  absl::StatusOr<Response> Unary(const std::unique_ptr<Stub>& stub,
+                                 grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&,
+                                                              Response*),
+                                 const Request& request) {
+    for (int attempt = 1;; ++attempt) {
+      grpc::ClientContext context;
+      context.set_deadline(
+          ToChrono(std::min(absl::Now() + options_.call_timeout, options_.deadline)));
+      Response response;
+      absl::Status status;
+      {
         const auto on_signal = interrupter_.OnSignal([&] { context.TryCancel(); });
-        const auto reader = open(&context);
-        Event event;
-        while (reader->Read(&event)) {
-          failures = 0;
-          if (on_event(event)) continue;
-          context.TryCancel();
-          // Our own cancel, or an end that came first: the caller has what it wanted.
-          (void)reader->Finish();
-          return absl::OkStatus();
-        }
-        const absl::Status ended = FromGrpc(reader->Finish());
-        if (interrupter_.signal() != 0) return Interrupted();
-        if (!ended.ok() && !ConnectionBroke(ended)) return ended;
-        if (++failures == kMaxAttempts) {
-          return ended.ok() ? absl::UnavailableError("the agent ends the stream without an event")
-                            : ended;
-        }
-        if (!ended.ok()) Notice(ended);
-        if (!interrupter_.Sleep(PauseAfter(failures))) return Interrupted();
-        const absl::Status ready =
-            WaitReady(absl::Now() + options_.retry_window, /*give_up_on_failure=*/false);
-        if (!ready.ok()) return ready;
+        status = FromGrpc((stub.get()->*method)(&context, request, &response));
       }
+      if (status.ok()) return response;
+      if (interrupter_.signal() != 0) return Interrupted();
+      if (!ConnectionBroke(status) || attempt == kMaxAttempts) return status;
+      Notice(status);
+      if (!interrupter_.Sleep(PauseAfter(attempt))) return Interrupted();
+      status = WaitReady(absl::Now() + options_.retry_window, /*give_up_on_failure=*/false);
+      if (!status.ok()) return status;
     }
+  }
 
-    const Endpoint endpoint_;
-    ClientOptions options_;
-    Interrupter& interrupter_;
-    std::shared_ptr<grpc::Channel> channel_;
-    std::unique_ptr<HostService::Stub> hosts_;
-    std::unique_ptr<ImageService::Stub> images_;
-    std::unique_ptr<InstanceService::Stub> instances_;
-    std::unique_ptr<OperationService::Stub> operations_;
-    std::unique_ptr<VolumeService::Stub> volumes_;
-  };
+  template <typename Event>
+  absl::Status Follow(
+      const std::function<std::unique_ptr<grpc::ClientReader<Event>>(grpc::ClientContext*)>& open,
+      const std::function<bool(const Event&)>& on_event) {
+    int failures = 0;
+    while (true) {
+      grpc::ClientContext context;
+      if (options_.deadline != absl::InfiniteFuture()) {
+        context.set_deadline(ToChrono(options_.deadline));
+      }
+      const auto on_signal = interrupter_.OnSignal([&] { context.TryCancel(); });
+      const auto reader = open(&context);
+      Event event;
+      while (reader->Read(&event)) {
+        failures = 0;
+        if (on_event(event)) continue;
+        context.TryCancel();
+        // Our own cancel, or an end that came first: the caller has what it wanted.
+        (void)reader->Finish();
+        return absl::OkStatus();
+      }
+      const absl::Status ended = FromGrpc(reader->Finish());
+      if (interrupter_.signal() != 0) return Interrupted();
+      if (!ended.ok() && !ConnectionBroke(ended)) return ended;
+      if (++failures == kMaxAttempts) {
+        return ended.ok() ? absl::UnavailableError("the agent ends the stream without an event")
+                          : ended;
+      }
+      if (!ended.ok()) Notice(ended);
+      if (!interrupter_.Sleep(PauseAfter(failures))) return Interrupted();
+      const absl::Status ready =
+          WaitReady(absl::Now() + options_.retry_window, /*give_up_on_failure=*/false);
+      if (!ready.ok()) return ready;
+    }
+  }
+
+  const Endpoint endpoint_;
+  ClientOptions options_;
+  Interrupter& interrupter_;
+  std::shared_ptr<grpc::Channel> channel_;
+  std::unique_ptr<HostService::Stub> hosts_;
+  std::unique_ptr<ImageService::Stub> images_;
+  std::unique_ptr<InstanceService::Stub> instances_;
+  std::unique_ptr<OperationService::Stub> operations_;
+  std::unique_ptr<VolumeService::Stub> volumes_;
+};
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Client>>
-Client::Connect(const Endpoint& endpoint, ClientOptions options, Interrupter& interrupter) {
+absl::StatusOr<std::unique_ptr<Client>> Client::Connect(const Endpoint& endpoint,
+                                                        ClientOptions options,
+                                                        Interrupter& interrupter) {
   auto client = std::make_unique<GrpcClient>(endpoint, std::move(options), interrupter);
   if (absl::Status status = client->FirstConnect(); !status.ok()) return status;
   return client;
