@@ -26,6 +26,13 @@ constexpr char kWantedOnNote[] = "wanted-on";
 
 // Each is a data disk of the instance, and none is named twice.
 absl::Status CheckKeep(const v1::DeleteInstanceRequest& request, const v1::Instance& instance) {
+  if (instance.adopted() && request.keep_disk_ids_size() > 0) {
+    return Error(ErrorReason::ERROR_REASON_ADOPTED_INSTANCE,
+                 fmt::format("the disks of {} are somebody else's and stay in any case: leave "
+                             "keep_disk_ids out",
+                             instance.id()),
+                 {{"field", "keep_disk_ids"}});
+  }
   std::set<std::string> seen;
   for (int i = 0; i < request.keep_disk_ids_size(); ++i) {
     const std::string& id = request.keep_disk_ids(i);

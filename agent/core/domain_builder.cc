@@ -42,6 +42,7 @@ std::string MetadataOf(const v1::Instance& instance) {
   kept.clear_observed_power();
   kept.clear_latest_operation();
   kept.clear_denied_actions();
+  kept.clear_pending_size();
   if (kept.has_recycle()) kept.mutable_recycle()->clear_elapsed();
   Redact(kept);
   std::string json;
