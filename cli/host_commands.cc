@@ -37,7 +37,7 @@ void AddMaintenance(Command group) {
   };
   const auto arguments = std::make_shared<Arguments>();
   Command command = group.Sub("maintenance", "Turn maintenance on or off: in it no guest comes up");
-  command.Argument("on|off", &arguments->state, "on or off");
+  command.Argument("STATE", &arguments->state, "on or off");
   command.Text("--reason", &arguments->reason, "TEXT", "Why, for whoever is refused");
   AddMutationFlags(command, &arguments->flags);
   command.Run([arguments](Session& session) {
