@@ -72,7 +72,8 @@ TEST(CommandLine, EachMutatingCommandHasTheirFlags) {
     static const std::set<std::string> kMutating = {
         "image import",    "image delete",     "instance create", "instance start",
         "instance stop",   "instance reboot",  "instance delete", "operation cancel",
-        "instance update", "instance restore", "instance resize"};
+        "instance update", "instance restore", "instance resize", "instance reinstall",
+        "instance rescue", "instance unrescue"};
     if (!kMutating.contains(path)) continue;
     EXPECT_THAT(flags, ::testing::IsSupersetOf({"--request-id", "--dry-run", "--wait"})) << path;
   }
