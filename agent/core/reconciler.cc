@@ -131,6 +131,7 @@ void Reconciler::OnEvent(const HypervisorEvent& event) {
       break;
     }
     case HypervisorEvent::Kind::kDomainRebooted:
+    case HypervisorEvent::Kind::kDomainMemoryChanged:
       break;
   }
   if (!poke) return;

@@ -72,10 +72,11 @@ TEST(CommandLine, TheManPageHasEachFlagAndCommand) {
 TEST(CommandLine, EachMutatingCommandHasTheirFlags) {
   for (const auto& [path, flags] : CommandLine().LongFlags()) {
     static const std::set<std::string> kMutating = {
-        "image import",     "image delete",     "instance create", "instance start",
-        "instance stop",    "instance reboot",  "instance delete", "operation cancel",
-        "instance update",  "instance restore", "instance resize", "host maintenance",
-        "host stop-guests", "volume delete",    "instance adopt",  "host check"};
+        "image import",       "image delete",     "instance create",  "instance start",
+        "instance stop",      "instance reboot",  "instance delete",  "operation cancel",
+        "instance update",    "instance restore", "instance resize",  "host maintenance",
+        "host stop-guests",   "volume delete",    "instance adopt",   "host check",
+        "instance reinstall", "instance rescue",  "instance unrescue"};
     if (!kMutating.contains(path)) continue;
     EXPECT_THAT(flags, ::testing::IsSupersetOf({"--request-id", "--dry-run", "--wait"})) << path;
   }
