@@ -41,14 +41,15 @@ TEST(CommandLine, HasTheCommandsThatArePromised) {
   std::set<std::string> commands;
   for (const auto& [path, flags] : CommandLine().LongFlags()) commands.insert(path);
   for (const char* path :
-       {"image import",     "image list",          "image get",        "image delete",
-        "instance create",  "instance list",       "instance get",     "instance start",
-        "instance stop",    "instance reboot",     "instance delete",  "instance watch",
-        "instance serial",  "instance screenshot", "operation list",   "operation get",
-        "operation wait",   "operation cancel",    "operation watch",  "host get",
-        "completion",       "instance update",     "instance restore", "instance resize",
-        "host maintenance", "host stop-guests",    "volume list",      "volume get",
-        "volume delete",    "instance adopt",      "host check",       "host events"}) {
+       {"image import",       "image list",          "image get",        "image delete",
+        "instance create",    "instance list",       "instance get",     "instance start",
+        "instance stop",      "instance reboot",     "instance delete",  "instance watch",
+        "instance serial",    "instance screenshot", "operation list",   "operation get",
+        "operation wait",     "operation cancel",    "operation watch",  "host get",
+        "completion",         "instance update",     "instance restore", "instance resize",
+        "host maintenance",   "host stop-guests",    "volume list",      "volume get",
+        "volume delete",      "instance adopt",      "host check",       "host events",
+        "instance reinstall", "instance rescue",     "instance unrescue"}) {
     EXPECT_TRUE(commands.contains(path)) << path;
   }
 }
