@@ -14,6 +14,9 @@ OVERRIDES = {
     "limits.disk_overcommit": 100.0,
     "limits.memory_reserve_mib": 256,
     "limits.cpu_overcommit": 64.0,
+    "limits.reinstall_min_disk_gib": 1,
+    # The tiny guest rescues itself.
+    "rescue.image_id": "img-tiny0000",
 }
 
 TALLY = Tally()

@@ -6,9 +6,10 @@ has ended in SUCCESS or in FAILED, whatever happened on the way.
 """
 
 import dataclasses
+import re
 from typing import Callable, Dict, Optional, Tuple
 
-from tests.crash.world import IMAGE, INSTANCE, World
+from tests.crash.world import IMAGE, INSTANCE, PASSWORD_HASH, World
 
 ROGUE = """\
 <domain type='qemu'><name>{name}</name><memory unit='MiB'>32</memory>
@@ -54,6 +55,24 @@ def of_instance(method: str, **fields):
 def check_size(world: World, request: dict, ended: str) -> None:
     vcpus = request["vcpus"] if ended == "SUCCESS" else 1
     assert world.size() == (vcpus, vcpus), f"{world.size()} vCPUs after {ended}"
+
+
+def check_reinstalled(world: World, request: dict, ended: str) -> None:
+    """The record and the definition have the same system disk, and the files are the record's."""
+    disk = world.instance()["spec"]["systemDisk"]["id"]
+    generation = world.instance()["configDriveGeneration"]
+    xml = world.node.virsh("dumpxml", "--inactive", INSTANCE)
+    assert f"/{disk}.qcow2" in xml, f"after {ended} the guest has not {disk}"
+    assert f"/config-drive-{generation}.iso" in xml, f"after {ended}: not drive {generation}"
+
+
+def check_rescue(world: World, request: dict, ended: str) -> None:
+    """The definition boots the rescue disk in rescue only."""
+    instance = world.instance()
+    xml = world.node.virsh("dumpxml", "--inactive", INSTANCE)
+    disk = instance.get("rescue", {}).get("disk", instance["spec"]["systemDisk"])["id"]
+    first = re.search(r"<disk type='file' device='disk'>.*?<source file='([^']*)'", xml, re.DOTALL)
+    assert first and first[1].endswith(f"/{disk}.qcow2"), f"after {ended}: {first and first[1]}"
 
 
 def check_tag(world: World, request: dict, ended: str) -> None:
@@ -195,6 +214,36 @@ WORKFLOWS = [
         ("RUNNING",),
         ("RUNNING",),
         check=check_size,
+        has_guest=True,
+    ),
+    _workflow(
+        "reinstall",
+        "REINSTALL_INSTANCE",
+        of_instance("ReinstallInstance", forceStop=True, keepImageLogin=True),
+        World.bring_running,
+        ("RUNNING",),
+        ("RUNNING",),
+        check=check_reinstalled,
+        has_guest=True,
+    ),
+    _workflow(
+        "rescue",
+        "ENTER_RESCUE",
+        of_instance("EnterRescue", forceStop=True, login={"passwordHash": PASSWORD_HASH}),
+        World.bring_running,
+        ("RESCUE",),
+        ("RUNNING",),
+        check=check_rescue,
+        has_guest=True,
+    ),
+    _workflow(
+        "unrescue",
+        "EXIT_RESCUE",
+        of_instance("ExitRescue"),
+        World.bring_rescue,
+        ("RUNNING",),
+        ("RESCUE",),
+        check=check_rescue,
         has_guest=True,
     ),
     _workflow(

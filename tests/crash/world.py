@@ -16,9 +16,17 @@ from tests.harness.waiting import wait_until
 INSTANCE = "ins-crash001"
 IMAGE = "img-crash001"
 SOURCE = "crash.qcow2"
+# Of "crash".
+PASSWORD_HASH = (
+    "$6$saltsalt$qFmFH.bQmmtXzyBY0s9v7Oicd2z4XSIecDzlB5KiA2/"
+    "jctKu9YterLp8wwnSq.qc.eoxqOmSuNp2xS0ktL3nh/"
+)
 
 # libvirt counts the starts of domains.
 COUNTED = re.compile(r"(domain-|qemu-|qemu\\x2d)\d+(-|\\x2d)")
+
+# A reinstall makes the next one.
+DRIVE = re.compile(r"/config-drive-\d+\.iso$")
 
 # Its first start makes it.
 LOG = re.compile(r"/console\.log(\.\d+)?$")
@@ -111,7 +119,9 @@ class World:
             self.do("CreateInstance", **self.creation(), start="START_NO")
         elif state == "SHUTDOWN":
             self.do("RestoreInstance")
-        elif state != "STOPPED":
+        elif state == "RESCUE":
+            self.do("ExitRescue")
+        if self.state() != "STOPPED":
             self.do("StopInstance", mode="STOP_MODE_HARD")
         if self.size()[0] != 1:
             self.do("ResizeInstance", vcpus=1, memoryMib="128")
@@ -133,6 +143,11 @@ class World:
         if self.settled_state() != "SHUTDOWN":
             self.bring_running()
             self.do("DeleteInstance", recyclePeriod="3600s")
+
+    def bring_rescue(self) -> None:
+        if self.settled_state() != "RESCUE":
+            self.bring_running()
+            self.do("EnterRescue", login={"passwordHash": PASSWORD_HASH}, forceStop=True)
 
     def bring_image(self, wanted: bool) -> None:
         if wanted == (self.image_state() == "READY"):
@@ -159,6 +174,7 @@ class World:
             ("absent", self.bring_absent),
             ("STOPPED", self.bring_stopped),
             ("RUNNING", self.bring_running),
+            ("RESCUE", self.bring_rescue),
         ):
             bring()
             truth.wait_true(self.agent)
@@ -167,11 +183,28 @@ class World:
     def _take(self) -> leaks.Snapshot:
         roots = [str(self.agent.state_dir), str(self.agent.import_dir)]
         taken = leaks.take_in(self.node, roots)
+        names = self._chosen_names()
+
+        def plain(line: str) -> str:
+            for chosen, meaning in names.items():
+                line = line.replace(chosen, meaning)
+            return DRIVE.sub("/config-drive-N.iso", COUNTED.sub(r"\1N\2", line))
+
         lines = {
-            kind: sorted(COUNTED.sub(r"\1N\2", line) for line in found if not LOG.search(line))
+            kind: sorted(plain(line) for line in found if not LOG.search(line))
             for kind, found in taken.lines.items()
         }
         return leaks.Snapshot(lines)
+
+    def _chosen_names(self) -> Dict[str, str]:
+        """The ids that the agent chooses anew each time, and what they stand for."""
+        instance = self.instance() or {}
+        names = {}
+        if "systemDisk" in instance.get("spec", {}):
+            names[instance["spec"]["systemDisk"]["id"]] = "the system disk"
+        if "disk" in instance.get("rescue", {}):
+            names[instance["rescue"]["disk"]["id"]] = "the rescue disk"
+        return names
 
     def leaks(self) -> List[str]:
         """What the host holds more or less than in this state without a fault."""

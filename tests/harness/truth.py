@@ -38,7 +38,10 @@ def domains(node) -> Dict[str, str]:
 
 def disks_of(instance: dict) -> List[str]:
     spec = instance["spec"]
-    return [disk["id"] for disk in (spec["systemDisk"], *spec.get("dataDisks", []))]
+    disks = [spec["systemDisk"], *spec.get("dataDisks", [])]
+    if "disk" in instance.get("rescue", {}):
+        disks.append(instance["rescue"]["disk"])
+    return [disk["id"] for disk in disks]
 
 
 def disagreements(agent: Agent) -> List[str]:
