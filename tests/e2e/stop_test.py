@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stopping and rebooting on real libvirt: guests that obey, that do not, and that act by themselves."""
+"""Stopping and rebooting on real libvirt: guests that obey, that do not, that act by themselves."""
 
 import threading
 import time
