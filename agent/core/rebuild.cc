@@ -43,7 +43,10 @@ absl::Status RebuildInstance(const Core& core, const LostInstance& lost) {
     instance.set_lifecycle(v1::LIFECYCLE_PRESENT);
   }
   instance.set_wanted_power(on ? v1::WANTED_POWER_ON : v1::WANTED_POWER_OFF);
-  if (instance.config_drive_generation() == 0) instance.set_config_drive_generation(1);
+  // An adopted one has no config drive.
+  if (instance.config_drive_generation() == 0 && !instance.adopted()) {
+    instance.set_config_drive_generation(1);
+  }
   instance.mutable_observed_power()->set_state(v1::ObservedPower::UNKNOWN);
   instance.mutable_observed_power()->set_reason("record-rebuilt");
   *instance.mutable_observed_power()->mutable_observed_at() = ToTimestamp(core.clock.Now());

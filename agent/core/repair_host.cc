@@ -75,7 +75,15 @@ absl::StatusOr<StepResult> Redefine(const Core& core, const v1::RepairHostReques
     if (child->state() == Operation::FAILED) return FromProto(child->error());
     if (child->state() == Operation::OPERATING) waits = true;
   }
-  // Those that are under way are left out of the findings: they end by themselves.
+  // Those that are under way are left out of the findings.
+  const std::string children = context.operation().id() + "/";
+  for (const InstancePtr& instance : core.ledger.instances().All()) {
+    const Operation& latest = instance->latest_operation();
+    if (latest.state() == Operation::OPERATING &&
+        latest.request_id().compare(0, children.size(), children) == 0) {
+      waits = true;
+    }
+  }
   return waits ? StepResult::WaitAtMost(kLookAgain) : StepResult::Done();
 }
 

@@ -19,7 +19,7 @@ using hypervisor::FakeCall;
 using hypervisor::FakeMethod;
 using v1::Operation;
 
-constexpr uint64_t kReserveBytes = uint64_t{2} << 20;
+constexpr uint64_t kReserveBytes = uint64_t{4} << 20;
 constexpr auto kDeadline = std::chrono::minutes(2);
 
 const char* NameOf(FakeMethod method) {

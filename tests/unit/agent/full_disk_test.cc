@@ -131,7 +131,7 @@ TEST_F(FullDiskTest, RefusesNewWorkAndServesReadsStopsAndDeletions) {
   // Room again: everything is taken, and the reserve is whole.
   std::filesystem::remove(State() + "/filler");
   EXPECT_EQ(agent_.Run(Start("ins-00000003")).state(), Operation::SUCCESS);
-  EXPECT_EQ(std::filesystem::file_size(agent_.paths().Reserve()), uint64_t{2} << 20);
+  EXPECT_EQ(std::filesystem::file_size(agent_.paths().Reserve()), uint64_t{4} << 20);
 }
 
 TEST_F(FullDiskTest, AnAgentStartsWhereNotEvenTheStoresHelpersFindRoom) {

@@ -96,7 +96,8 @@ TEST_F(ReconcilerTest, ADomainThatVanishedIsDefinedAgainAndNotStarted) {
   EXPECT_EQ(agent_.Find(kId)->observed_power().state(), v1::ObservedPower::ABSENT);
   EXPECT_THAT(Findings(), ElementsAre(Finding::DOMAIN_MISSING));
   Pass();
-  EXPECT_THAT(Seen(), ElementsAre("FOUND DOMAIN_MISSING", "REPAIRED DOMAIN_MISSING"));
+  EXPECT_THAT(Seen(), ::testing::UnorderedElementsAre("FOUND DOMAIN_MISSING",
+                                                      "REPAIRED DOMAIN_MISSING", "POWER_CHANGED"));
   EXPECT_EQ(agent_.DomainStateOf(kId), PowerState::kStopped);
   EXPECT_EQ(agent_.UuidOf(kId), uuid_);
   EXPECT_EQ(agent_.StateOf(kId), v1::STOPPED);
