@@ -9,11 +9,14 @@
 
 #include <filesystem>
 
+#include "agent/core/event_log.h"
+#include "agent/core/host_manager.h"
 #include "agent/core/host_view.h"
 #include "agent/core/image_manager.h"
 #include "agent/core/instance_manager.h"
 #include "agent/core/operation_engine.h"
 #include "agent/core/power_monitor.h"
+#include "agent/core/reconciler.h"
 #include "agent/core/recycle_bin.h"
 #include "agent/core/workflows.h"
 #include "agent/services/host_service.h"
@@ -35,6 +38,8 @@ namespace cvm::agent {
 namespace {
 
 constexpr size_t kRequestKeyBytes = 32;
+// Room for the records of some hundreds of stops on a disk that is full.
+constexpr uint64_t kReserveBytes = uint64_t{16} << 20;
 constexpr absl::Duration kShutdownGrace = absl::Seconds(5);
 constexpr absl::Duration kHousekeeping = absl::Hours(1);
 
@@ -145,7 +150,8 @@ absl::Status RunAgent(const Config& config) {
   CVM_ASSIGN_OR_RETURN(const UniqueFd lock, TakeLock(paths));
   CVM_RETURN_IF_ERROR(RemoveLeftovers(paths));
   CVM_ASSIGN_OR_RETURN(const std::string request_key, LoadOrMakeRequestKey(paths, random));
-  CVM_ASSIGN_OR_RETURN(const std::unique_ptr<Store> store, Store::Open(paths.Database()));
+  CVM_ASSIGN_OR_RETURN(const std::unique_ptr<Store> store,
+                       Store::Open(paths.Database(), paths.Reserve(), kReserveBytes));
 
   core::Ledger ledger(*store);
   CVM_RETURN_IF_ERROR(ledger.Load(clock.Now()));
@@ -156,16 +162,21 @@ absl::Status RunAgent(const Config& config) {
                                          .long_call_deadline = config.libvirt.start_timeout});
   const std::unique_ptr<images::DiskImages> disk_images = images::MakeQemuDiskImages();
   const std::unique_ptr<network::Bridges> bridges = network::MakeNetlinkBridges();
-  const core::Core core{.config = config,
-                        .paths = paths,
-                        .clock = clock,
-                        .random = random,
-                        .ledger = ledger,
-                        .power = power,
-                        .hypervisor = *hypervisor,
-                        .disk_images = *disk_images,
-                        .bridges = *bridges,
-                        .disk_space = [&] { return DiskSpaceOf(paths.Volumes()); }};
+  core::EventLog events(clock);
+  core::OperationEngine* made_engine = nullptr;
+  const core::Core core{
+      .config = config,
+      .paths = paths,
+      .clock = clock,
+      .random = random,
+      .ledger = ledger,
+      .power = power,
+      .hypervisor = *hypervisor,
+      .disk_images = *disk_images,
+      .bridges = *bridges,
+      .disk_space = [&] { return DiskSpaceOf(paths.Volumes()); },
+      .events = events,
+      .engine = [&made_engine]() -> core::OperationEngine& { return *made_engine; }};
 
   core::OperationEngine engine(
       ledger, clock, random,
@@ -175,20 +186,34 @@ absl::Status RunAgent(const Config& config) {
        .hypervisor_grace = config.operations.hypervisor_grace,
        .request_key = request_key,
        .crash_hook = core::CrashHookFromEnvironment()});
+  made_engine = &engine;
   core::InstanceManager instances(core, engine);
   core::ImageManager images(core, engine);
   core::HostView host(core, kVersion);
+  core::HostManager host_manager(core, engine);
+  core::Reconciler reconciler(core);
+  // The domains of a store that was lost come back first: they own names and addresses.
+  CVM_ASSIGN_OR_RETURN(const bool new_store, store->IsNew());
+  power.SetReady(!new_store);
 
   power.Start([&engine](const std::string& instance_id) {
     instance_id.empty() ? engine.WakeAll() : engine.Wake(instance_id);
   });
-  hypervisor->Start([&power](const hypervisor::HypervisorEvent& event) { power.OnEvent(event); });
-  CVM_RETURN_IF_ERROR(engine.Resume());
+  hypervisor->Start([&power, &reconciler](const hypervisor::HypervisorEvent& event) {
+    power.OnEvent(event);
+    reconciler.OnEvent(event);
+  });
+  if (const absl::Status resumed = engine.Resume(); !resumed.ok()) {
+    // Its handler must not outlive what it calls.
+    hypervisor->Stop();
+    return resumed;
+  }
+  reconciler.Start(config.operations.reconcile_interval);
 
   services::InstanceServiceImpl instance_service(instances, ledger.instances(), MakeUuid(random));
   services::OperationServiceImpl operation_service(engine, clock);
   services::ImageServiceImpl image_service(images);
-  services::HostServiceImpl host_service(host);
+  services::HostServiceImpl host_service(host, host_manager, MakeUuid(random));
   absl::StatusOr<std::unique_ptr<services::Server>> server = services::Server::Start(
       config.listen, {&instance_service, &operation_service, &image_service, &host_service});
   if (server.ok()) {
@@ -208,6 +233,7 @@ absl::Status RunAgent(const Config& config) {
   // next start.
   engine.BeginStop();
   hypervisor->Stop();
+  reconciler.Stop();
   power.Stop();
   engine.Stop();
   return server.status();

@@ -139,6 +139,8 @@ absl::StatusOr<Config> Read(TomlFile file) {
                     &operations.recycle_period);
   table.GetDuration("retention", absl::Hours(1), absl::Hours(24 * 3650), &operations.retention);
   table.GetInt("workers", 1, 256, &operations.workers);
+  table.GetDuration("reconcile_interval", absl::ZeroDuration(), absl::Hours(24),
+                    &operations.reconcile_interval);
 
   for (TomlTable& network : root.Tables("network")) {
     config.networks.push_back(ReadNetwork(network));

@@ -71,6 +71,8 @@ struct Config {
     // Of a DeleteInstance that names none. Zero: deleted at once.
     absl::Duration recycle_period = absl::ZeroDuration();
     int64_t workers = 8;
+    // Between two comparisons of libvirt's truth with the records. Zero: only at each connection.
+    absl::Duration reconcile_interval = absl::Minutes(1);
   } operations;
 
   // "none", "writeback", ...: the cache mode of guests' disks.

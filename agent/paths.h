@@ -5,6 +5,7 @@
 //   <state_dir>/                      0711  (QEMU's own user passes through)
 //     state.db, state.db-wal, -shm    0600  the store
 //     state.db.backup-<version>       0600  copy made before a schema migration
+//     state.reserve                   0600  room for stops on a full disk
 //     request-id.key                  0600  key of the request digests
 //     agent.lock                      0600  held by the running agent
 //     images/img-xxxxxxxx.qcow2             read-only bases of instances' disks
@@ -28,6 +29,7 @@ class Paths {
 
   const std::string& state_dir() const { return state_dir_; }
   std::string Database() const { return state_dir_ + "/state.db"; }
+  std::string Reserve() const { return state_dir_ + "/state.reserve"; }
   std::string RequestKey() const { return state_dir_ + "/request-id.key"; }
   std::string Lock() const { return state_dir_ + "/agent.lock"; }
   std::string Images() const { return state_dir_ + "/images"; }

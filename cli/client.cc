@@ -129,6 +129,14 @@ class GrpcClient final : public Client {
   absl::StatusOr<agent::v1::Host> GetHost(const agent::v1::GetHostRequest& request) override {
     return Unary(hosts_, &HostService::Stub::GetHost, request);
   }
+  absl::StatusOr<agent::v1::CheckHostResponse> CheckHost(
+      const agent::v1::CheckHostRequest& request) override {
+    return Unary(hosts_, &HostService::Stub::CheckHost, request);
+  }
+  absl::StatusOr<agent::v1::Operation> RepairHost(
+      const agent::v1::RepairHostRequest& request) override {
+    return Unary(hosts_, &HostService::Stub::RepairHost, request);
+  }
   absl::StatusOr<agent::v1::Operation> ImportImage(
       const agent::v1::ImportImageRequest& request) override {
     return Unary(images_, &ImageService::Stub::ImportImage, request);
@@ -159,6 +167,10 @@ class GrpcClient final : public Client {
   absl::StatusOr<agent::v1::Operation> RestoreInstance(
       const agent::v1::RestoreInstanceRequest& request) override {
     return Unary(instances_, &InstanceService::Stub::RestoreInstance, request);
+  }
+  absl::StatusOr<agent::v1::Operation> AdoptInstance(
+      const agent::v1::AdoptInstanceRequest& request) override {
+    return Unary(instances_, &InstanceService::Stub::AdoptInstance, request);
   }
   absl::StatusOr<agent::v1::Operation> ResizeInstance(
       const agent::v1::ResizeInstanceRequest& request) override {
@@ -219,6 +231,17 @@ class GrpcClient final : public Client {
     return Follow<agent::v1::InstanceEvent>(
         [&](grpc::ClientContext* context) { return instances_->WatchInstances(context, request); },
         [&](const agent::v1::InstanceEvent& event) {
+          request.set_resume_token(event.resume_token());
+          return on_event(event);
+        });
+  }
+
+  absl::Status WatchEvents(
+      const std::function<bool(const agent::v1::HostEvent&)>& on_event) override {
+    agent::v1::WatchEventsRequest request;
+    return Follow<agent::v1::HostEvent>(
+        [&](grpc::ClientContext* context) { return hosts_->WatchEvents(context, request); },
+        [&](const agent::v1::HostEvent& event) {
           request.set_resume_token(event.resume_token());
           return on_event(event);
         });

@@ -64,6 +64,11 @@ class Client {
 
   virtual absl::StatusOr<agent::v1::Host> GetHost(const agent::v1::GetHostRequest& request) = 0;
 
+  virtual absl::StatusOr<agent::v1::CheckHostResponse> CheckHost(
+      const agent::v1::CheckHostRequest& request) = 0;
+  virtual absl::StatusOr<agent::v1::Operation> RepairHost(
+      const agent::v1::RepairHostRequest& request) = 0;
+
   virtual absl::StatusOr<agent::v1::Operation> ImportImage(
       const agent::v1::ImportImageRequest& request) = 0;
   virtual absl::StatusOr<agent::v1::Image> GetImage(const agent::v1::GetImageRequest& request) = 0;
@@ -74,6 +79,8 @@ class Client {
 
   virtual absl::StatusOr<agent::v1::Operation> CreateInstance(
       const agent::v1::CreateInstanceRequest& request) = 0;
+  virtual absl::StatusOr<agent::v1::Operation> AdoptInstance(
+      const agent::v1::AdoptInstanceRequest& request) = 0;
   virtual absl::StatusOr<agent::v1::Instance> GetInstance(
       const agent::v1::GetInstanceRequest& request) = 0;
   virtual absl::StatusOr<agent::v1::ListInstancesResponse> ListInstances(
@@ -110,6 +117,9 @@ class Client {
   // The same for every instance; goes on after a break where it was.
   virtual absl::Status WatchInstances(
       const std::function<bool(const agent::v1::InstanceEvent&)>& on_event) = 0;
+  // The same for what happens on the host.
+  virtual absl::Status WatchEvents(
+      const std::function<bool(const agent::v1::HostEvent&)>& on_event) = 0;
   // Ended by the deadline of the options, and by a signal. A break ends it.
   virtual std::unique_ptr<SerialSession> OpenSerial(
       const agent::v1::StreamSerialRequest& first) = 0;

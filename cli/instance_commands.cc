@@ -142,6 +142,31 @@ void AddResize(Command group) {
   });
 }
 
+void AddAdopt(Command group) {
+  struct Arguments {
+    std::string uuid;
+    std::string id;
+    std::string owner;
+    MutationFlags flags;
+  };
+  const auto arguments = std::make_shared<Arguments>();
+  Command command = group.Sub("adopt", "Take over a libvirt domain that somebody else made");
+  command.Argument("UUID", &arguments->uuid, "The domain's UUID");
+  command.Text("--id", &arguments->id, "ID", "Id for the instance (default: the agent makes one)");
+  command.Text("--owner", &arguments->owner, "TEXT", "Free text");
+  AddMutationFlags(command, &arguments->flags);
+  command.Run([arguments](Session& session) {
+    const auto client = session.client();
+    if (!client.ok()) return session.Fail(client.status());
+    agent::v1::AdoptInstanceRequest request;
+    request.set_uuid(arguments->uuid);
+    request.set_instance_id(arguments->id);
+    request.set_owner(arguments->owner);
+    ApplyMutationFlags(arguments->flags, &request);
+    return FinishMutation(session, arguments->flags, (*client)->AdoptInstance(request));
+  });
+}
+
 void AddDelete(Command group) {
   const auto arguments = std::make_shared<TargetArguments>();
   Command command = group.Sub("delete", "Delete an instance and its disks, running or not");
@@ -213,6 +238,7 @@ void AddInstanceCommands(Command root) {
   AddDown<agent::v1::RebootInstanceRequest>(group, "reboot", "Reboot a running instance",
                                             &Client::RebootInstance);
   AddResize(group);
+  AddAdopt(group);
   AddDelete(group);
   AddPlain<agent::v1::RestoreInstanceRequest>(
       group, "restore", "Take an instance out of its recycle period", &Client::RestoreInstance);

@@ -355,4 +355,22 @@ std::string HostView(const Host& host, const ViewStyle& style) {
   return text + "\n" + table.Render(style.colour);
 }
 
+std::string FindingsView(const agent::v1::CheckHostResponse& found, const ViewStyle& style) {
+  if (found.findings_size() == 0) return "Nothing found: the host is as the records say.\n";
+  Table table({"KIND", "OBJECT", "REPAIR", "WHAT"});
+  for (const auto& finding : found.findings()) {
+    table.AddRow({EnumWord(finding.kind(), agent::v1::Finding::Kind_Name(finding.kind())),
+                  finding.object(), finding.repairable() ? "yes" : "no", finding.message()});
+  }
+  return table.Render(style.colour);
+}
+
+std::string HostEventLine(const agent::v1::HostEvent& event, const ViewStyle& style) {
+  std::string what = EnumWord(event.kind(), agent::v1::HostEvent::Kind_Name(event.kind()));
+  if (event.finding() != agent::v1::Finding::KIND_UNSPECIFIED) {
+    what += " " + EnumWord(event.finding(), agent::v1::Finding::Kind_Name(event.finding()));
+  }
+  return fmt::format("{}  {}  {}", HumanTime(event.time(), style.zone), what, event.message());
+}
+
 }  // namespace cvm::cli

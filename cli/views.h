@@ -7,6 +7,7 @@
 
 #include "absl/time/time.h"
 #include "cvm/agent/v1/host.pb.h"
+#include "cvm/agent/v1/host_service.pb.h"
 #include "cvm/agent/v1/image_service.pb.h"
 #include "cvm/agent/v1/instance_service.pb.h"
 #include "cvm/agent/v1/operation_service.pb.h"
@@ -40,5 +41,8 @@ std::string StartedOperationView(const agent::v1::Operation& operation, const Vi
 std::string OperationLine(const agent::v1::Operation& operation);
 
 std::string HostView(const agent::v1::Host& host, const ViewStyle& style);
+std::string FindingsView(const agent::v1::CheckHostResponse& found, const ViewStyle& style);
+// One line of `host events`, without a line break.
+std::string HostEventLine(const agent::v1::HostEvent& event, const ViewStyle& style);
 
 }  // namespace cvm::cli

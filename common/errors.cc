@@ -78,6 +78,8 @@ std::optional<absl::StatusCode> FindCode(ErrorReason reason) {
     case common::v1::ERROR_REASON_ADDRESS_IN_USE:
     case common::v1::ERROR_REASON_MAC_IN_USE:
     case common::v1::ERROR_REASON_OPERATION_NOT_CANCELLABLE:
+    case common::v1::ERROR_REASON_ADOPTED_INSTANCE:
+    case common::v1::ERROR_REASON_DOMAIN_IN_USE:
       return absl::StatusCode::kFailedPrecondition;
 
     case common::v1::ERROR_REASON_OPERATION_IN_PROGRESS:

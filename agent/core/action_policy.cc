@@ -43,6 +43,19 @@ const std::vector<Row>& Table() {
   return *table;
 }
 
+// Changes the definition or the disks, which of an adopted instance are somebody else's.
+bool NeedsOwnDomain(Operation::Action action) {
+  switch (action) {
+    case Operation::RESIZE_INSTANCE:
+    case Operation::REINSTALL_INSTANCE:
+    case Operation::ENTER_RESCUE:
+    case Operation::EXIT_RESCUE:
+      return true;
+    default:
+      return false;
+  }
+}
+
 const Row* Find(Operation::Action action) {
   for (const Row& row : Table()) {
     if (row.action == action) return &row;
@@ -92,6 +105,13 @@ absl::Status CheckAction(const v1::Instance& instance, Operation::Action action,
         ErrorReason::ERROR_REASON_TERMINATION_PROTECTED,
         fmt::format("{} is protected from deletion: lift the protection first", instance.id()),
         metadata);
+  }
+  if (instance.adopted() && NeedsOwnDomain(action)) {
+    return Error(ErrorReason::ERROR_REASON_ADOPTED_INSTANCE,
+                 fmt::format("{} was adopted: its definition and its disks are not the agent's to "
+                             "change",
+                             instance.id()),
+                 metadata);
   }
   if (IsBusy(instance)) return absl::OkStatus();
   const InstanceState state = instance.state();

@@ -23,7 +23,7 @@ const std::vector<v1::Operation::Action>& PolicyActions();
 // OK when `action` may be asked for now. Of a busy instance only what does not depend on its state
 // is checked: whether it waits for its turn is the engine's to say. Errors: INVALID_INSTANCE_STATE
 // and STATE_UNKNOWN with metadata "instance_id" and "state", DOMAIN_NOT_FOUND,
-// TERMINATION_PROTECTED. `why_unknown` is told when libvirt cannot be asked.
+// TERMINATION_PROTECTED, ADOPTED_INSTANCE. `why_unknown` is told when libvirt cannot be asked.
 absl::Status CheckAction(const v1::Instance& instance, v1::Operation::Action action,
                          std::string_view why_unknown);
 

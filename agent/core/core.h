@@ -16,6 +16,8 @@
 
 namespace cvm::agent::core {
 
+class EventLog;
+class OperationEngine;
 class PowerMonitor;
 
 struct DiskSpace {
@@ -36,6 +38,9 @@ struct Core {
   network::Bridges& bridges;
   // Of the file system that holds the volumes.
   std::function<absl::StatusOr<DiskSpace>()> disk_space;
+  EventLog& events;
+  // For a workflow that is made of other operations; the engine is made after this.
+  std::function<OperationEngine&()> engine;
 };
 
 }  // namespace cvm::agent::core

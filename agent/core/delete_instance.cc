@@ -55,14 +55,21 @@ Workflow DeleteInstanceWorkflow(const Core& core, const v1::DeleteInstanceReques
         .name = "beginning the recycle period",
         .percent = 100,
         .run = [&core, id, request](StepContext& context) -> absl::StatusOr<StepResult> {
-          context.change().UpdateInstance(id,
-                                          [request, now = core.clock.Now()](v1::Instance& changed) {
-                                            changed.set_lifecycle(v1::LIFECYCLE_RECYCLED);
-                                            v1::RecyclePeriod& period = *changed.mutable_recycle();
-                                            *period.mutable_begin_time() = ToTimestamp(now);
-                                            *period.mutable_length() = request.recycle_period();
-                                          });
+          const auto recycle = [request, now = core.clock.Now()](v1::Instance& changed) {
+            changed.set_lifecycle(v1::LIFECYCLE_RECYCLED);
+            v1::RecyclePeriod& period = *changed.mutable_recycle();
+            *period.mutable_begin_time() = ToTimestamp(now);
+            *period.mutable_length() = request.recycle_period();
+          };
+          CVM_ASSIGN_OR_RETURN(const InstancePtr instance, RequireInstance(core, id));
+          CVM_RETURN_IF_ERROR(WriteMetadata(core, *instance, recycle));
+          context.change().UpdateInstance(id, recycle);
           return StepResult::Done();
+        },
+        .undo = [&core, id](StepContext&) -> absl::Status {
+          const InstancePtr instance = core.ledger.instances().Find(id);
+          if (instance == nullptr) return absl::OkStatus();
+          return WriteMetadata(core, *instance, [](v1::Instance&) {});
         },
     });
     return workflow;
@@ -86,7 +93,8 @@ Workflow DeleteInstanceWorkflow(const Core& core, const v1::DeleteInstanceReques
       .percent = 100,
       .run = [&core, id](StepContext& context) -> absl::StatusOr<StepResult> {
         CVM_ASSIGN_OR_RETURN(const InstancePtr instance, RequireInstance(core, id));
-        CVM_RETURN_IF_ERROR(RemoveDisks(core.paths, *instance));
+        // The disks of an adopted instance are somebody else's.
+        if (!instance->adopted()) CVM_RETURN_IF_ERROR(RemoveDisks(core.paths, *instance));
         CVM_RETURN_IF_ERROR(RemoveInstanceFolder(core.paths, id));
         context.change().erase_instances.push_back(id);
         return StepResult::Done();

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "agent/core/networks.h"
+#include "common/ids.h"
 #include "common/redact.h"
 #include "fmt/format.h"
 #include "google/protobuf/util/json_util.h"
@@ -27,14 +28,19 @@ hypervisor::CdromBus CdromBusOf(v1::CdromBus bus) {
   return hypervisor::CdromBus::kScsi;
 }
 
-// The whole spec, from which a lost store can be rebuilt: what changes by itself is left out.
+}  // namespace
+
 std::string MetadataOf(const v1::Instance& instance) {
-  v1::Instance kept;
-  kept.set_id(instance.id());
-  kept.set_uuid(instance.uuid());
-  kept.set_owner(instance.owner());
-  *kept.mutable_spec() = instance.spec();
-  *kept.mutable_create_time() = instance.create_time();
+  v1::Instance kept = instance;
+  // What is derived, observed, or changes without a new definition; everything else stays, also
+  // what is added to an instance later.
+  kept.clear_etag();
+  kept.clear_state();
+  kept.clear_wanted_power();
+  kept.clear_observed_power();
+  kept.clear_latest_operation();
+  kept.clear_denied_actions();
+  if (kept.has_recycle()) kept.mutable_recycle()->clear_elapsed();
   Redact(kept);
   std::string json;
   // Cannot fail: the message has no Any, and its strings were checked to be UTF-8.
@@ -42,13 +48,30 @@ std::string MetadataOf(const v1::Instance& instance) {
   return status.ok() ? json : "{}";
 }
 
-}  // namespace
+absl::StatusOr<v1::Instance> InstanceOf(const std::string& metadata) {
+  v1::Instance instance;
+  // Of a newer agent there may be more in it than this one knows.
+  google::protobuf::util::JsonParseOptions options;
+  options.ignore_unknown_fields = true;
+  const auto parsed = google::protobuf::util::JsonStringToMessage(metadata, &instance, options);
+  if (!parsed.ok() || !IsId(kInstancePrefix, instance.id()) || instance.uuid().empty()) {
+    return absl::InternalError("the metadata is not what an agent writes");
+  }
+  std::vector<std::string> disks;
+  if (!instance.adopted()) disks.push_back(instance.spec().system_disk().id());
+  for (const v1::DiskSpec& disk : instance.spec().data_disks()) disks.push_back(disk.id());
+  for (const std::string& disk : disks) {
+    // It becomes a path.
+    if (!IsId(kDiskPrefix, disk)) return absl::InternalError("the metadata names no disk");
+  }
+  return instance;
+}
 
 DomainSpec BuildDomain(const Config& config, const Paths& paths, const v1::Instance& instance) {
   const v1::InstanceSpec& spec = instance.spec();
   const v1::GuestProperties& properties = spec.properties();
   DomainSpec domain;
-  domain.name = instance.id();
+  domain.name = instance.domain_name().empty() ? instance.id() : instance.domain_name();
   domain.uuid = instance.uuid();
   domain.title = spec.name();
   domain.machine_type = spec.machine_type();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "absl/status/statusor.h"
 #include "agent/config.h"
 #include "agent/paths.h"
 #include "agent/store/store.h"
@@ -14,6 +15,14 @@ namespace cvm::agent::core {
 // checked that.
 hypervisor::DomainSpec BuildDomain(const Config& config, const Paths& paths,
                                    const v1::Instance& instance);
+
+// The agent's element in the domain's <metadata>: all of the instance from which a lost record can
+// be rebuilt, as JSON; without secrets, and without what changes by itself.
+std::string MetadataOf(const v1::Instance& instance);
+
+// The instance that MetadataOf() was made of. INTERNAL status when the text is no such thing (ids
+// that are malformed included).
+absl::StatusOr<v1::Instance> InstanceOf(const std::string& metadata);
 
 // What the guest is told at its first boot.
 cloudinit::GuestSettings BuildGuestSettings(const Config& config, const v1::Instance& instance,

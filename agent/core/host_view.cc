@@ -23,9 +23,11 @@ absl::StatusOr<v1::Host> HostView::Get() const {
 
   const PowerMonitor::Connection connection = core_.power.connection();
   v1::Host::Hypervisor& hypervisor = *host.mutable_hypervisor();
-  hypervisor.set_connected(connection.connected);
+  hypervisor.set_connected(connection.connected && core_.power.ready());
   *hypervisor.mutable_since() = ToTimestamp(connection.since);
-  hypervisor.set_message(connection.message);
+  hypervisor.set_message(connection.connected && !core_.power.ready()
+                             ? "the domains are still being compared with the records"
+                             : connection.message);
   // Not known before the first connection: the fields stay empty.
   if (const auto info = core_.hypervisor.GetHostInfo(); info.ok()) {
     host.set_architecture(info->architecture);

@@ -11,6 +11,18 @@
 
 namespace cvm::agent::core {
 
+std::vector<std::string> MissingDisks(const Paths& paths, const v1::Instance& instance) {
+  std::vector<std::string> missing;
+  const auto look = [&](const std::string& id) {
+    std::error_code error;
+    // Only a clear no counts.
+    if (!std::filesystem::exists(paths.Volume(id), error) && !error) missing.push_back(id);
+  };
+  look(instance.spec().system_disk().id());
+  for (const v1::DiskSpec& disk : instance.spec().data_disks()) look(disk.id());
+  return missing;
+}
+
 absl::Status RemoveDisks(const Paths& paths, const v1::Instance& instance) {
   CVM_RETURN_IF_ERROR(RemoveFile(paths.Volume(instance.spec().system_disk().id())));
   for (const v1::DiskSpec& disk : instance.spec().data_disks()) {

@@ -35,6 +35,14 @@ absl::StatusOr<Operation> InstanceManager::Create(const Caller& caller,
   return Submit(caller, request, PlanCreateInstance);
 }
 
+absl::StatusOr<Operation> InstanceManager::Adopt(const Caller& caller,
+                                                 const v1::AdoptInstanceRequest& request) {
+  // Before the engine's locks; of a replay nothing of it matters.
+  const absl::StatusOr<DomainToAdopt> domain = ReadDomainToAdopt(core_, request);
+  return engine_.Submit(caller, request, request.request_id(), request.validate_only(),
+                        [&] { return PlanAdoptInstance(core_, request, domain); });
+}
+
 absl::StatusOr<Operation> InstanceManager::Delete(const Caller& caller,
                                                   const v1::DeleteInstanceRequest& request) {
   return Submit(caller, request, PlanDeleteInstance);

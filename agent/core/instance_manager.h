@@ -20,6 +20,8 @@ class InstanceManager {
 
   absl::StatusOr<v1::Operation> Create(const Caller& caller,
                                        const v1::CreateInstanceRequest& request);
+  absl::StatusOr<v1::Operation> Adopt(const Caller& caller,
+                                      const v1::AdoptInstanceRequest& request);
   absl::StatusOr<v1::Operation> Delete(const Caller& caller,
                                        const v1::DeleteInstanceRequest& request);
   absl::StatusOr<v1::Operation> Restore(const Caller& caller,

@@ -19,7 +19,7 @@ void InstanceTable::Put(v1::Instance instance) {
     id_by_uuid_[shared->uuid()] = shared->id();
     Record(shared->id(), shared);
   }
-  Notify();
+  notifier_.Notify();
 }
 
 void InstanceTable::Erase(const std::string& id) {
@@ -31,7 +31,7 @@ void InstanceTable::Erase(const std::string& id) {
     by_id_.erase(it);
     Record(id, nullptr);
   }
-  Notify();
+  notifier_.Notify();
 }
 
 void InstanceTable::Record(const std::string& id, InstancePtr instance) {
@@ -80,38 +80,6 @@ std::optional<std::vector<InstanceChange>> InstanceTable::ChangesAfter(uint64_t 
     changes.push_back(changes_[s % kKeptChanges]);
   }
   return changes;
-}
-
-std::unique_ptr<InstanceTable::Subscription> InstanceTable::Subscribe(
-    std::function<void()> notify) {
-  auto watcher = std::make_shared<Watcher>();
-  {
-    MutexLock lock(watcher->mutex);
-    watcher->notify = std::move(notify);
-  }
-  MutexLock lock(mutex_);
-  std::erase_if(watchers_, [](const auto& weak) { return weak.expired(); });
-  watchers_.push_back(watcher);
-  return std::make_unique<Subscription>(std::move(watcher));
-}
-
-void InstanceTable::Notify() {
-  std::vector<std::shared_ptr<Watcher>> watchers;
-  {
-    MutexLock lock(mutex_);
-    for (const auto& weak : watchers_) {
-      if (auto watcher = weak.lock()) watchers.push_back(std::move(watcher));
-    }
-  }
-  for (const auto& watcher : watchers) {
-    MutexLock lock(watcher->mutex);
-    if (watcher->notify) watcher->notify();
-  }
-}
-
-InstanceTable::Subscription::~Subscription() {
-  MutexLock lock(watcher_->mutex);
-  watcher_->notify = nullptr;
 }
 
 }  // namespace cvm::agent::core

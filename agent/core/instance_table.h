@@ -13,6 +13,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "agent/core/notifier.h"
 #include "common/mutex.h"
 #include "cvm/agent/v1/instance.pb.h"
 
@@ -58,21 +59,16 @@ class InstanceTable {
   // The changes after `sequence`, or nothing when they are no longer all kept.
   std::optional<std::vector<InstanceChange>> ChangesAfter(uint64_t sequence) const;
 
-  // `notify` is called after each change, without the change and outside the table's lock, until
-  // the subscription is dropped; it must be quick. Dropping waits for a call under way.
-  class Subscription;
-  std::unique_ptr<Subscription> Subscribe(std::function<void()> notify);
+  // `notify` is called after each change; see Notifier.
+  using Subscription = Notifier::Subscription;
+  std::unique_ptr<Subscription> Subscribe(std::function<void()> notify) {
+    return notifier_.Subscribe(std::move(notify));
+  }
 
  private:
   static constexpr size_t kKeptChanges = 1024;
 
   void Record(const std::string& id, InstancePtr instance) CVM_REQUIRES(mutex_);
-  void Notify();
-
-  struct Watcher {
-    Mutex mutex;
-    std::function<void()> notify CVM_GUARDED_BY(mutex);
-  };
 
   mutable Mutex mutex_;
   std::map<std::string, EncodedInstance> by_id_ CVM_GUARDED_BY(mutex_);
@@ -80,20 +76,7 @@ class InstanceTable {
   uint64_t sequence_ CVM_GUARDED_BY(mutex_) = 0;
   // A ring: the change with sequence s is at s % kKeptChanges.
   std::vector<InstanceChange> changes_ CVM_GUARDED_BY(mutex_);
-  std::vector<std::weak_ptr<Watcher>> watchers_ CVM_GUARDED_BY(mutex_);
-
-  friend class Subscription;
-};
-
-class InstanceTable::Subscription {
- public:
-  explicit Subscription(std::shared_ptr<Watcher> watcher) : watcher_(std::move(watcher)) {}
-  ~Subscription();
-  Subscription(const Subscription&) = delete;
-  Subscription& operator=(const Subscription&) = delete;
-
- private:
-  std::shared_ptr<Watcher> watcher_;
+  Notifier notifier_;
 };
 
 }  // namespace cvm::agent::core

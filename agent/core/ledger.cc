@@ -4,6 +4,7 @@
 #include <map>
 
 #include "common/clock.h"
+#include "common/errors.h"
 #include "common/hmac.h"
 #include "common/proto_bytes.h"
 #include "common/status_macros.h"
@@ -66,7 +67,15 @@ absl::Status Ledger::CommitObservation(const LedgerChange& change) {
 
 absl::Status Ledger::CommitLocked(const LedgerChange& change, bool show_anyway) {
   std::map<std::string, v1::Instance> changed;
-  for (const v1::Instance& instance : change.new_instances) changed[instance.id()] = instance;
+  for (const v1::Instance& instance : change.new_instances) {
+    const InstancePtr same_uuid = instances_.FindByUuid(instance.uuid());
+    if (instances_.Find(instance.id()) != nullptr || same_uuid != nullptr) {
+      const std::string& id = same_uuid == nullptr ? instance.id() : same_uuid->id();
+      return Error(ErrorReason::ERROR_REASON_INSTANCE_EXISTS,
+                   fmt::format("there is an instance {} already", id), {{"instance_id", id}});
+    }
+    changed[instance.id()] = instance;
+  }
   const auto edit = [&](const std::string& id) -> v1::Instance* {
     if (const auto it = changed.find(id); it != changed.end()) return &it->second;
     const InstancePtr present = instances_.Find(id);
@@ -95,6 +104,7 @@ absl::Status Ledger::CommitLocked(const LedgerChange& change, bool show_anyway) 
   rows.put_operations = change.put_operations;
   rows.put_operation_secrets = change.put_operation_secrets;
   rows.put_request = change.put_request;
+  rows.may_use_reserve = change.may_use_reserve;
   const absl::Status written = store_.Apply(rows);
   if (!written.ok() && !show_anyway) return written;
 
@@ -103,6 +113,11 @@ absl::Status Ledger::CommitLocked(const LedgerChange& change, bool show_anyway) 
   for (const v1::Image& image : change.put_images) images_.Put(image);
   for (const std::string& id : change.erase_images) images_.Erase(id);
   return written;
+}
+
+absl::Status Ledger::WhileNothingChanges(const std::function<absl::Status()>& work) {
+  MutexLock lock(commit_mutex_);
+  return work();
 }
 
 void Ledger::ShowProgress(const v1::Operation& operation) {

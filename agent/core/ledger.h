@@ -30,6 +30,8 @@ struct LedgerChange {
   // See StoreChange.
   std::optional<std::pair<std::string, InstanceSecrets>> put_operation_secrets;
   std::optional<RequestRow> put_request;
+  // See StoreChange.
+  bool may_use_reserve = false;
 
   void UpdateInstance(std::string id, std::function<void(v1::Instance&)> update) {
     instance_updates.emplace_back(std::move(id), std::move(update));
@@ -46,11 +48,16 @@ class Ledger {
   // is kept as last known: until libvirt is heard, every instance is UNKNOWN, since `now`.
   absl::Status Load(absl::Time now);
 
-  // All of it or nothing. STORE_UNAVAILABLE.
+  // All of it or nothing. STORE_UNAVAILABLE; INSTANCE_EXISTS when one of `new_instances` is there
+  // already, by its id or by its UUID.
   absl::Status Commit(const LedgerChange& change);
 
   // For what was seen of instances: shown in any case, also when the store cannot take it down.
   absl::Status CommitObservation(const LedgerChange& change);
+
+  // Runs `work`, which must be short, while nothing is written down: what it finds in the tables
+  // and in the store stays true until it returns.
+  absl::Status WhileNothingChanges(const std::function<absl::Status()>& work);
 
   // Shows an operation's progress on its instance without writing it down.
   void ShowProgress(const v1::Operation& operation);

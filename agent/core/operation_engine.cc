@@ -33,6 +33,11 @@ std::string RequestDigest(const std::string& key, const Message& request) {
 
 }  // namespace
 
+bool MayUseReserve(v1::Operation::Action action) {
+  return action == Operation::STOP_INSTANCE || action == Operation::DELETE_INSTANCE ||
+         action == Operation::DELETE_IMAGE || action == Operation::REPAIR_HOST;
+}
+
 OperationEngine::OperationEngine(Ledger& ledger, const Clock& clock, Random& random,
                                  WorkflowFactory factory, LaneChooser lane, EngineOptions options)
     : ledger_(ledger),
@@ -149,6 +154,9 @@ absl::StatusOr<Operation> OperationEngine::Submit(
     CVM_ASSIGN_OR_RETURN(plan, make_plan());
     CVM_RETURN_IF_ERROR(CheckTargetFree(plan));
   }
+
+  if (!MayUseReserve(plan.action)) CVM_RETURN_IF_ERROR(ledger_.store().RequireReserve());
+  plan.change.may_use_reserve = MayUseReserve(plan.action);
 
   OperationRecord record;
   Operation& operation = *record.mutable_operation();

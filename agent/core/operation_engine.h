@@ -38,6 +38,10 @@ using WorkflowFactory =
     std::function<absl::StatusOr<Workflow>(const store::OperationRecord& record)>;
 using LaneChooser = std::function<Lane(const store::OperationRecord& record)>;
 
+// What is taken and finished also while the disk of the store is full: what brings guests down, and
+// what makes room.
+bool MayUseReserve(v1::Operation::Action action);
+
 struct EngineOptions {
   size_t normal_workers = 8;
   size_t urgent_workers = 4;
@@ -72,8 +76,9 @@ class OperationEngine {
   // The way in for every mutating call. In this order: the form of the request id, a replay of it
   // (REQUEST_ID_REUSED, REQUEST_ID_EXPIRED, or the operation it stands for), `plan` (which
   // validates and may look at the ledger: no other submission runs meanwhile), one operation per
-  // target (OPERATION_IN_PROGRESS), and the writing down. `request` is what the client sent; its
-  // fields request_id and validate_only are not part of its digest.
+  // target (OPERATION_IN_PROGRESS), room in the store (STORE_UNAVAILABLE; see MayUseReserve), and
+  // the writing down. `request` is what the client sent; its fields request_id and validate_only
+  // are not part of its digest.
   absl::StatusOr<v1::Operation> Submit(const Caller& caller,
                                        const google::protobuf::Message& request,
                                        const std::string& request_id, bool validate_only,

@@ -251,6 +251,7 @@ absl::Status OperationEngine::Write(Active& active, OperationRecord next, Ledger
     operation.set_percent(std::max(operation.percent(), present.percent()));
     operation.set_revision(present.revision() + 1);
     change.put_operations.push_back(next);
+    change.may_use_reserve = MayUseReserve(active.action);
     const absl::Status status = ledger_.Commit(change);
     if (!status.ok()) return status;
     active.record = std::move(next);

@@ -23,7 +23,11 @@ absl::Status CheckAction(const Core& core, const v1::Instance& instance,
 
 absl::Status RequireConnected(const Core& core) {
   const PowerMonitor::Connection connection = core.power.connection();
-  if (connection.connected) return absl::OkStatus();
+  if (connection.connected && core.power.ready()) return absl::OkStatus();
+  if (connection.connected) {
+    return Error(ErrorReason::ERROR_REASON_HYPERVISOR_UNAVAILABLE,
+                 "the host's domains are still being compared with the records: try again");
+  }
   return Error(ErrorReason::ERROR_REASON_HYPERVISOR_UNAVAILABLE,
                fmt::format("libvirt cannot be asked: {}", connection.message));
 }

@@ -46,6 +46,11 @@ class PowerMonitor {
   };
   Connection connection() const;
 
+  // Until the host's domains have been compared with the records nothing new may be made: a record
+  // that is still to be rebuilt may own the same names and addresses. Ready unless said otherwise.
+  void SetReady(bool ready) { ready_ = ready; }
+  bool ready() const { return ready_; }
+
   // How often the guest was seen to reboot since the agent started.
   uint64_t RebootCount(const std::string& uuid) const;
   // Tells counts of this run of the agent from those of another.
@@ -68,6 +73,8 @@ class PowerMonitor {
   const Clock& clock_;
   const std::string counter_id_;
   std::function<void(const std::string&)> wake_;
+
+  std::atomic<bool> ready_ = true;
 
   mutable Mutex mutex_;
   CondVar changed_;

@@ -3,6 +3,7 @@
 
 #include <charconv>
 
+#include "agent/core/domain_builder.h"
 #include "agent/core/networks.h"
 #include "agent/core/power_monitor.h"
 #include "common/errors.h"
@@ -128,6 +129,16 @@ absl::Status EnsureOff(const Core& core, const v1::Instance& instance) {
     CVM_RETURN_IF_ERROR(core.bridges.RemoveTap(TapName(instance.id(), i)));
   }
   return absl::OkStatus();
+}
+
+absl::Status WriteMetadata(const Core& core, const v1::Instance& instance,
+                           const std::function<void(v1::Instance&)>& change) {
+  v1::Instance changed = instance;
+  change(changed);
+  const absl::Status written =
+      core.hypervisor.SetDomainMetadata(instance.uuid(), MetadataOf(changed));
+  if (ReasonOf(written) == ErrorReason::ERROR_REASON_DOMAIN_NOT_FOUND) return absl::OkStatus();
+  return written;
 }
 
 std::optional<absl::Time> TimeNote(const StepContext& context, const std::string& key) {

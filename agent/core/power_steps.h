@@ -39,6 +39,11 @@ absl::StatusOr<StepResult> CutPower(const Core& core, const std::string& instanc
 // Cuts the power of a domain that may not exist; removes taps that a killed QEMU left.
 absl::Status EnsureOff(const Core& core, const v1::Instance& instance);
 
+// Writes the agent's element of the instance's domain as it is after `change`; nothing when the
+// domain is gone.
+absl::Status WriteMetadata(const Core& core, const v1::Instance& instance,
+                           const std::function<void(v1::Instance&)>& change);
+
 // A time in the operation's notes; nothing when it is not there.
 std::optional<absl::Time> TimeNote(const StepContext& context, const std::string& key);
 void SetTimeNote(StepContext& context, const std::string& key, absl::Time time);

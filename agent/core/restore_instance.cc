@@ -21,12 +21,19 @@ Workflow RestoreInstanceWorkflow(const Core& core, const v1::RestoreInstanceRequ
       .percent = 100,
       .run = [&core,
               id = request.instance_id()](StepContext& context) -> absl::StatusOr<StepResult> {
-        CVM_RETURN_IF_ERROR(RequireInstance(core, id).status());
-        context.change().UpdateInstance(id, [](v1::Instance& instance) {
+        const auto restore = [](v1::Instance& instance) {
           instance.set_lifecycle(v1::LIFECYCLE_PRESENT);
           instance.clear_recycle();
-        });
+        };
+        CVM_ASSIGN_OR_RETURN(const InstancePtr instance, RequireInstance(core, id));
+        CVM_RETURN_IF_ERROR(WriteMetadata(core, *instance, restore));
+        context.change().UpdateInstance(id, restore);
         return StepResult::Done();
+      },
+      .undo = [&core, id = request.instance_id()](StepContext&) -> absl::Status {
+        const InstancePtr instance = core.ledger.instances().Find(id);
+        if (instance == nullptr) return absl::OkStatus();
+        return WriteMetadata(core, *instance, [](v1::Instance&) {});
       },
   });
   return workflow;

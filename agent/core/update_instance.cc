@@ -37,6 +37,15 @@ bool Names(const v1::UpdateInstanceRequest& request, std::string_view path) {
   return std::find(paths.begin(), paths.end(), path) != paths.end();
 }
 
+absl::Status WriteDefinition(const Core& core, const v1::Instance& instance) {
+  if (!HasDomain(instance)) return absl::OkStatus();
+  // Of an adopted domain only the element is the agent's.
+  if (instance.adopted()) {
+    return core.hypervisor.SetDomainMetadata(instance.uuid(), MetadataOf(instance));
+  }
+  return core.hypervisor.DefineDomain(BuildDomain(core.config, core.paths, instance));
+}
+
 }  // namespace
 
 absl::StatusOr<Plan> PlanUpdateInstance(const Core& core,
@@ -61,10 +70,7 @@ Workflow UpdateInstanceWorkflow(const Core& core, const v1::UpdateInstanceReques
         CVM_ASSIGN_OR_RETURN(const InstancePtr present, RequireInstance(core, id));
         v1::Instance changed = *present;
         Apply(request, changed);
-        if (HasDomain(*present)) {
-          CVM_RETURN_IF_ERROR(
-              core.hypervisor.DefineDomain(BuildDomain(core.config, core.paths, changed)));
-        }
+        CVM_RETURN_IF_ERROR(WriteDefinition(core, changed));
         if (Names(request, "spec.user_data")) {
           Store& store = core.ledger.store();
           CVM_ASSIGN_OR_RETURN(InstanceSecrets secrets, store.LoadSecrets(id));
@@ -79,8 +85,7 @@ Workflow UpdateInstanceWorkflow(const Core& core, const v1::UpdateInstanceReques
       },
       .undo = [&core, id](StepContext&) -> absl::Status {
         const InstancePtr present = core.ledger.instances().Find(id);
-        if (present == nullptr || !HasDomain(*present)) return absl::OkStatus();
-        return core.hypervisor.DefineDomain(BuildDomain(core.config, core.paths, *present));
+        return present == nullptr ? absl::OkStatus() : WriteDefinition(core, *present);
       },
   });
   return workflow;

@@ -29,6 +29,9 @@ absl::StatusOr<Workflow> MakeWorkflow(const Core& core, const store::OperationRe
       TryMake(core, record, RebootInstanceWorkflow, &workflow) ||
       TryMake(core, record, UpdateInstanceWorkflow, &workflow) ||
       TryMake(core, record, ResizeInstanceWorkflow, &workflow) ||
+      TryMake(core, record, AdoptInstanceWorkflow, &workflow) ||
+      TryMake(core, record, RepairHostWorkflow, &workflow) ||
+      TryMake(core, record, RedefineDomainWorkflow, &workflow) ||
       TryMake(core, record, ImportImageWorkflow, &workflow) ||
       TryMake(core, record, DeleteImageWorkflow, &workflow)) {
     return workflow;

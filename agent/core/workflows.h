@@ -6,10 +6,15 @@
 // a plan are in the protos.
 #pragma once
 
+#include <map>
+#include <string>
+
 #include "absl/status/statusor.h"
 #include "agent/core/core.h"
+#include "agent/core/operation_engine.h"
 #include "agent/core/plan.h"
 #include "agent/core/workflow.h"
+#include "cvm/agent/v1/host_service.pb.h"
 #include "cvm/agent/v1/image_service.pb.h"
 #include "cvm/agent/v1/instance_service.pb.h"
 
@@ -32,6 +37,27 @@ absl::StatusOr<Plan> PlanUpdateInstance(const Core& core, const v1::UpdateInstan
 Workflow UpdateInstanceWorkflow(const Core& core, const v1::UpdateInstanceRequest& request);
 absl::StatusOr<Plan> PlanResizeInstance(const Core& core, const v1::ResizeInstanceRequest& request);
 Workflow ResizeInstanceWorkflow(const Core& core, const v1::ResizeInstanceRequest& request);
+// `domain` was read for the request, outside the engine's locks: the hypervisor may hang.
+struct DomainToAdopt {
+  hypervisor::DomainStatus status;
+  hypervisor::DomainDefinition definition;
+  // By target.
+  std::map<std::string, uint64_t> disk_bytes;
+};
+absl::StatusOr<DomainToAdopt> ReadDomainToAdopt(const Core& core,
+                                                const v1::AdoptInstanceRequest& request);
+absl::StatusOr<Plan> PlanAdoptInstance(const Core& core, const v1::AdoptInstanceRequest& request,
+                                       const absl::StatusOr<DomainToAdopt>& domain);
+Workflow AdoptInstanceWorkflow(const Core& core, const v1::AdoptInstanceRequest& request);
+absl::StatusOr<Plan> PlanRepairHost(const Core& core, const v1::RepairHostRequest& request);
+Workflow RepairHostWorkflow(const Core& core, const v1::RepairHostRequest& request);
+
+// Submits the operation that writes an instance's definition again from its record. The errors of
+// OperationEngine::Submit; ADOPTED_INSTANCE, INVALID_INSTANCE_STATE, INSTANCE_NOT_FOUND.
+absl::StatusOr<v1::Operation> RedefineDomain(const Core& core, const Caller& caller,
+                                             const std::string& instance_id,
+                                             const std::string& request_id);
+Workflow RedefineDomainWorkflow(const Core& core, const store::RedefineDomainRequest& request);
 Workflow ImportImageWorkflow(const Core& core, const v1::ImportImageRequest& request);
 Workflow DeleteImageWorkflow(const Core& core, const v1::DeleteImageRequest& request);
 

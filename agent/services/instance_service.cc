@@ -38,6 +38,12 @@ grpc::Status InstanceServiceImpl::CreateInstance(grpc::ServerContext* context,
   return Answer(manager_.Create(CallerOf(*context), *request), response);
 }
 
+grpc::Status InstanceServiceImpl::AdoptInstance(grpc::ServerContext* context,
+                                                const v1::AdoptInstanceRequest* request,
+                                                v1::Operation* response) {
+  return Answer(manager_.Adopt(CallerOf(*context), *request), response);
+}
+
 grpc::Status InstanceServiceImpl::GetInstance(grpc::ServerContext*,
                                               const v1::GetInstanceRequest* request,
                                               v1::Instance* response) {

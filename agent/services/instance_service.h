@@ -33,6 +33,8 @@ class InstanceServiceImpl final : public InstanceServiceBase {
   grpc::ServerUnaryReactor* ListInstances(grpc::CallbackServerContext* context,
                                           const grpc::ByteBuffer* request,
                                           grpc::ByteBuffer* response) override;
+  grpc::Status AdoptInstance(grpc::ServerContext* context, const v1::AdoptInstanceRequest* request,
+                             v1::Operation* response) override;
   grpc::Status DeleteInstance(grpc::ServerContext* context,
                               const v1::DeleteInstanceRequest* request,
                               v1::Operation* response) override;
@@ -66,7 +68,6 @@ class InstanceServiceImpl final : public InstanceServiceBase {
   CVM_NOT_THERE_YET(ReinstallInstance, Operation)
   CVM_NOT_THERE_YET(EnterRescue, Operation)
   CVM_NOT_THERE_YET(ExitRescue, Operation)
-  CVM_NOT_THERE_YET(AdoptInstance, Operation)
   CVM_NOT_THERE_YET(CloneInstance, Operation)
   CVM_NOT_THERE_YET(ResetPassword, Operation)
   CVM_NOT_THERE_YET(SetSshKeys, Operation)

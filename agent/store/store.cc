@@ -119,18 +119,113 @@ int64_t Nanos(const google::protobuf::Timestamp& time) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Store>> Store::Open(const std::string& path) {
-  CVM_ASSIGN_OR_RETURN(std::unique_ptr<Sqlite> db, Sqlite::Open(path));
-  CVM_RETURN_IF_ERROR(Migrate(*db, path));
-  return std::unique_ptr<Store>(new Store(std::move(db)));
+absl::StatusOr<std::unique_ptr<Store>> Store::Open(const std::string& path,
+                                                   const std::string& reserve_path,
+                                                   uint64_t reserve_bytes) {
+  Reserve reserve(reserve_path, reserve_bytes);
+  // Reads too, for which the files beside the database are made.
+  const auto open = [&path]() -> absl::StatusOr<std::unique_ptr<Sqlite>> {
+    CVM_ASSIGN_OR_RETURN(std::unique_ptr<Sqlite> opened, Sqlite::Open(path));
+    CVM_RETURN_IF_ERROR(opened->UserVersion().status());
+    return opened;
+  };
+  absl::StatusOr<std::unique_ptr<Sqlite>> db = open();
+  // On a full disk they cannot be made.
+  while (ReasonOf(db.status()) == ErrorReason::ERROR_REASON_STORE_UNAVAILABLE &&
+         reserve.GiveUpPiece()) {
+    db = open();
+  }
+  CVM_RETURN_IF_ERROR(db.status());
+  CVM_RETURN_IF_ERROR(Migrate(**db, path));
+  if (const absl::Status filled = reserve.Fill(); !filled.ok()) {
+    CVM_LOG_ERROR("the disk of the store has no room for its reserve, so no new work is taken: {}",
+                  std::string(filled.message()));
+  }
+  return std::unique_ptr<Store>(new Store(*std::move(db), std::move(reserve)));
+}
+
+absl::Status Store::RequireReserve() {
+  MutexLock lock(mutex_);
+  const absl::Status filled = reserve_.Fill();
+  if (filled.ok()) return absl::OkStatus();
+  CVM_LOG_WARNING("the store's reserve is not whole: {}", std::string(filled.message()));
+  return Error(
+      ErrorReason::ERROR_REASON_STORE_UNAVAILABLE,
+      "the disk that holds the agent's records is full: only stops and deletions are taken "
+      "until there is room again");
+}
+
+absl::StatusOr<bool> Store::AnyRow(const std::string& table, const std::string& condition,
+                                   const std::string& text) {
+  std::vector<std::string> columns;
+  {
+    Statement statement = db_->Prepare("SELECT name FROM pragma_table_info(?1)");
+    statement.Bind(1, table);
+    while (true) {
+      CVM_ASSIGN_OR_RETURN(const bool more, statement.Step());
+      if (!more) break;
+      columns.push_back(statement.Text(0));
+    }
+  }
+  for (const std::string& column : columns) {
+    // The names are those of our own schema.
+    const std::string sql = fmt::format(
+        "SELECT 1 FROM {} WHERE {} AND instr(CAST({} AS BLOB), CAST(?1 AS BLOB)) LIMIT 1", table,
+        condition, column);
+    Statement statement = db_->Prepare(sql);
+    statement.Bind(1, text);
+    CVM_ASSIGN_OR_RETURN(const bool found, statement.Step());
+    if (found) return true;
+  }
+  return false;
+}
+
+absl::StatusOr<bool> Store::Mentions(const std::string& text) {
+  CVM_ASSIGN_OR_RETURN(const bool under_way, OperationMentions(text));
+  if (under_way) return true;
+  MutexLock lock(mutex_);
+  // Every table, also those that are added later.
+  std::vector<std::string> tables;
+  {
+    Statement statement = db_->Prepare(
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' "
+        "AND name NOT IN ('operations', 'requests')");
+    while (true) {
+      CVM_ASSIGN_OR_RETURN(const bool more, statement.Step());
+      if (!more) break;
+      tables.push_back(statement.Text(0));
+    }
+  }
+  for (const std::string& table : tables) {
+    CVM_ASSIGN_OR_RETURN(const bool found, AnyRow(table, "1", text));
+    if (found) return true;
+  }
+  return false;
+}
+
+absl::StatusOr<bool> Store::OperationMentions(const std::string& text) {
+  MutexLock lock(mutex_);
+  return AnyRow("operations", "ended_ns IS NULL", text);
+}
+
+absl::StatusOr<bool> Store::IsNew() {
+  MutexLock lock(mutex_);
+  Statement statement = db_->Prepare("SELECT 1 FROM requests LIMIT 1");
+  CVM_ASSIGN_OR_RETURN(const bool any, statement.Step());
+  return !any;
 }
 
 absl::Status Store::Apply(const StoreChange& change) {
   if (change.empty()) return absl::OkStatus();
   MutexLock lock(mutex_);
-  CVM_ASSIGN_OR_RETURN(SqliteTransaction transaction, SqliteTransaction::Begin(*db_));
-  CVM_RETURN_IF_ERROR(ApplyLocked(change));
-  CVM_RETURN_IF_ERROR(transaction.Commit());
+  absl::Status written = WriteLocked(change);
+  while (ReasonOf(written) == ErrorReason::ERROR_REASON_STORE_UNAVAILABLE &&
+         change.may_use_reserve && reserve_.GiveUpPiece()) {
+    CVM_LOG_WARNING("a piece of the store's reserve is given up: {}",
+                    std::string(written.message()));
+    written = WriteLocked(change);
+  }
+  CVM_RETURN_IF_ERROR(written);
   if (RemovesSecrets(change)) {
     // Else the secrets would stay readable in the log. The change itself is done in any case.
     if (const absl::Status status = db_->Checkpoint(); !status.ok()) {
@@ -139,6 +234,12 @@ absl::Status Store::Apply(const StoreChange& change) {
     }
   }
   return absl::OkStatus();
+}
+
+absl::Status Store::WriteLocked(const StoreChange& change) {
+  CVM_ASSIGN_OR_RETURN(SqliteTransaction transaction, SqliteTransaction::Begin(*db_));
+  CVM_RETURN_IF_ERROR(ApplyLocked(change));
+  return transaction.Commit();
 }
 
 absl::Status Store::ApplyLocked(const StoreChange& change) {

@@ -14,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "agent/store/record.pb.h"
+#include "agent/store/reserve.h"
 #include "common/mutex.h"
 #include "common/sqlite.h"
 #include "cvm/agent/v1/image.pb.h"
@@ -51,6 +52,8 @@ struct StoreChange {
   // operation is among put_operations.
   std::optional<std::pair<std::string, InstanceSecrets>> put_operation_secrets;
   std::optional<RequestRow> put_request;
+  // When the disk is full, the reserve is given up for it piece by piece.
+  bool may_use_reserve = false;
 
   bool empty() const {
     return put_instances.empty() && delete_instances.empty() && put_secrets.empty() &&
@@ -71,9 +74,24 @@ class Store {
  public:
   // Opens or creates the database; migrates an older schema after a backup beside it
   // (state.db.backup-<version>). FAILED_PRECONDITION for a schema newer than this program knows.
-  static absl::StatusOr<std::unique_ptr<Store>> Open(const std::string& path);
+  // With `reserve_path`, a file there holds `reserve_bytes` of the disk back for what must be
+  // written down also when the disk is full; see StoreChange::may_use_reserve.
+  static absl::StatusOr<std::unique_ptr<Store>> Open(const std::string& path,
+                                                     const std::string& reserve_path = "",
+                                                     uint64_t reserve_bytes = 0);
 
   absl::Status Apply(const StoreChange& change);
+
+  // OK when the whole reserve is there, or could be made whole now. STORE_UNAVAILABLE otherwise:
+  // the disk is full, and no new work should begin.
+  absl::Status RequireReserve();
+
+  // Whether any row speaks of `text` (an id), but for those of operations that have ended.
+  absl::StatusOr<bool> Mentions(const std::string& text);
+  // The same of operations under way only.
+  absl::StatusOr<bool> OperationMentions(const std::string& text);
+  // Nothing has ever been written into it.
+  absl::StatusOr<bool> IsNew();
 
   absl::StatusOr<std::vector<v1::Instance>> LoadInstances();
   absl::StatusOr<std::vector<v1::Image>> LoadImages();
@@ -94,13 +112,18 @@ class Store {
   absl::Status ForgetOperations(absl::Time time);
 
  private:
-  explicit Store(std::unique_ptr<Sqlite> db) : db_(std::move(db)) {}
+  Store(std::unique_ptr<Sqlite> db, Reserve reserve)
+      : db_(std::move(db)), reserve_(std::move(reserve)) {}
+  absl::Status WriteLocked(const StoreChange& change) CVM_REQUIRES(mutex_);
+  absl::StatusOr<bool> AnyRow(const std::string& table, const std::string& condition,
+                              const std::string& text) CVM_REQUIRES(mutex_);
   absl::Status ApplyLocked(const StoreChange& change) CVM_REQUIRES(mutex_);
   absl::StatusOr<InstanceSecrets> LoadSecretsLocked(std::string_view sql, const std::string& id)
       CVM_REQUIRES(mutex_);
 
   Mutex mutex_;
   std::unique_ptr<Sqlite> db_ CVM_GUARDED_BY(mutex_);
+  Reserve reserve_ CVM_GUARDED_BY(mutex_);
 };
 
 }  // namespace cvm::agent

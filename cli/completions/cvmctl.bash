@@ -43,6 +43,12 @@ _cvmctl() {
     --firmware) mapfile -t COMPREPLY < <(compgen -W "bios uefi" -- "$cur") && return ;;
     --os) mapfile -t COMPREPLY < <(compgen -W "linux windows" -- "$cur") && return ;;
     --machine) mapfile -t COMPREPLY < <(compgen -W "q35 pc" -- "$cur") && return ;;
+    --kind)
+      mapfile -t COMPREPLY < <(compgen -W "orphaned-disk orphaned-instance-folder orphaned-iso
+        partial-image orphaned-image orphaned-tap domain-missing domain-transient
+        definition-drift" -- "$cur")
+      return
+      ;;
     --image)
       mapfile -t COMPREPLY < <(compgen -W "$(_cvmctl_ids image "${where[@]}")" -- "$cur")
       return
@@ -69,10 +75,11 @@ _cvmctl() {
     " ") arguments="image instance operation host completion" flags="--version" ;;
     "image ") arguments="import list get delete" ;;
     "instance ")
-      arguments="create list get update start stop reboot resize delete restore watch serial screenshot"
+      arguments="create list get update start stop reboot resize adopt delete restore watch serial
+        screenshot"
       ;;
     "operation ") arguments="list get wait watch cancel" ;;
-    "host ") arguments="get" ;;
+    "host ") arguments="get check events" ;;
     "completion ") arguments="bash zsh fish" ;;
     "image import")
       flags="--name --format --id --os --firmware --machine --cdrom-bus --default-user --sha256
@@ -94,6 +101,9 @@ _cvmctl() {
     "instance start" | "instance restore") flags="$mutation" ;;
     "instance stop" | "instance reboot") flags="--mode --soft-timeout $mutation" ;;
     "instance resize") flags="--vcpus --memory --force-stop $mutation" ;;
+    "instance adopt") flags="--id --owner $mutation" ;;
+    "host check") flags="--repair --kind $mutation" ;;
+    "host events") flags="--duration" ;;
     "instance delete") flags="--etag --recycle $mutation" ;;
     "instance watch") flags="--json --duration" ;;
     "instance serial") flags="--log --take-over --read-only --duration" ;;

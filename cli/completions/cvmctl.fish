@@ -50,13 +50,13 @@ complete -c cvmctl -n __cvmctl_at -a host -d 'The host itself'
 complete -c cvmctl -n __cvmctl_at -a completion -d 'Print a completion script'
 complete -c cvmctl -n '__cvmctl_at image' -a 'import list get delete'
 complete -c cvmctl -n '__cvmctl_at instance' \
-    -a 'create list get update start stop reboot resize delete restore watch serial screenshot'
+    -a 'create list get update start stop reboot resize adopt delete restore watch serial screenshot'
 complete -c cvmctl -n '__cvmctl_at operation' -a 'list get wait watch cancel'
-complete -c cvmctl -n '__cvmctl_at host' -a get
+complete -c cvmctl -n '__cvmctl_at host' -a 'get check events'
 complete -c cvmctl -n '__cvmctl_at completion' -a 'bash zsh fish'
 
 # What all commands that change something take.
-for at in 'image import delete' 'instance create update start stop reboot resize delete restore' 'operation cancel'
+for at in 'image import delete' 'instance create update start stop reboot resize adopt delete restore' 'operation cancel' 'host check'
     complete -c cvmctl -n "__cvmctl_at $at" -l request-id -x -d 'Name of this request'
     complete -c cvmctl -n "__cvmctl_at $at" -l dry-run -d 'Check everything, do nothing'
     complete -c cvmctl -n "__cvmctl_at $at" -l wait -d 'Wait for the end and show the progress'
@@ -127,3 +127,9 @@ complete -c cvmctl -n '__cvmctl_at instance screenshot' -l force -d 'Overwrite t
 complete -c cvmctl -n '__cvmctl_at operation list' -l target -x -d 'Only on this one'
 complete -c cvmctl -n '__cvmctl_at operation list' -l unfinished -d 'Only what has not ended'
 complete -c cvmctl -n '__cvmctl_at operation list' -l limit -x -d 'At most this many'
+complete -c cvmctl -n '__cvmctl_at instance adopt' -l id -x -d 'Id for the instance'
+complete -c cvmctl -n '__cvmctl_at instance adopt' -l owner -x -d 'Free text'
+complete -c cvmctl -n '__cvmctl_at host check' -l repair -d 'Remove what nobody owns'
+complete -c cvmctl -n '__cvmctl_at host check' -l kind -x -d 'Only this kind' \
+    -a 'orphaned-disk orphaned-instance-folder orphaned-iso partial-image orphaned-image orphaned-tap domain-missing domain-transient definition-drift'
+complete -c cvmctl -n '__cvmctl_at host events' -l duration -x -d 'End after this long'

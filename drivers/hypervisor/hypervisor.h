@@ -39,6 +39,35 @@ struct DomainStatus {
   bool has_managed_save = false;
 };
 
+// What matters of a domain's definition, as it would be booted next (of a transient domain: as it
+// runs). Read from the hypervisor's own document; what a field does not say is not looked at.
+struct DomainDefinition {
+  struct Disk {
+    std::string target;  // "vda", "sdb"
+    bool cdrom = false;
+    std::string path;    // empty: no medium, or not a file or block device
+    std::string format;  // "qcow2", "raw"
+  };
+  struct Nic {
+    std::string mac;     // lower case
+    std::string bridge;  // empty: not on a bridge
+  };
+  std::string name;
+  std::string uuid;
+  bool persistent = true;
+  bool autostart = false;
+  uint32_t vcpus = 0;
+  uint64_t memory_mib = 0;
+  std::string machine_type;
+  Firmware firmware = Firmware::kBios;
+  std::vector<Disk> disks;  // in the definition's order, CD-ROM drives too
+  std::vector<Nic> nics;
+  // Kinds of devices that DomainSpec cannot say ("hostdev"), and "qemu:commandline"; sorted.
+  std::vector<std::string> extras;
+  // The agent's element; empty when there is none.
+  std::string metadata;
+};
+
 struct HostInfo {
   bool kvm = false;
   std::string architecture;
@@ -137,6 +166,16 @@ class Hypervisor {
                                                                       ConsoleHandler handler) = 0;
   // The agent's element of the domain's <metadata>; NotFound status when it has none.
   virtual absl::StatusOr<std::string> GetDomainMetadata(const std::string& uuid) = 0;
+  // Sets the agent's element, or removes it (empty text, also when there is none), in the
+  // definition and in the running domain; nothing else changes.
+  virtual absl::Status SetDomainMetadata(const std::string& uuid, const std::string& text) = 0;
+  virtual absl::StatusOr<DomainDefinition> GetDomainDefinition(const std::string& uuid) = 0;
+  // The size that the guest sees of the disk at `target`.
+  virtual absl::StatusOr<uint64_t> GetDiskBytes(const std::string& uuid,
+                                                const std::string& target) = 0;
+  // Whether the hypervisor starts the domain with itself. INVALID_INSTANCE_STATE for a transient
+  // domain.
+  virtual absl::Status SetAutostart(const std::string& uuid, bool on) = 0;
 };
 
 }  // namespace cvm::hypervisor

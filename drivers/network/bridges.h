@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -18,6 +19,9 @@ class Bridges {
   // True when a bridge of that name exists and is up. HYPERVISOR_ERROR when the kernel cannot be
   // asked.
   virtual absl::StatusOr<bool> IsUp(const std::string& name) = 0;
+  // The names of the host's tap devices that begin with `prefix` and that no process holds open (a
+  // running guest holds its own), sorted.
+  virtual absl::StatusOr<std::vector<std::string>> ListIdleTaps(const std::string& prefix) = 0;
   // Removes a tap device of that name, or nothing when there is none.
   virtual absl::Status RemoveTap(const std::string& name) = 0;
 };

@@ -7,6 +7,7 @@
 #include <set>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "common/mutex.h"
 #include "drivers/network/bridges.h"
@@ -43,6 +44,15 @@ class FakeBridges : public Bridges {
     if (!failure_.ok()) return failure_;
     const auto it = bridges_.find(name);
     return it != bridges_.end() && it->second;
+  }
+  absl::StatusOr<std::vector<std::string>> ListIdleTaps(const std::string& prefix) override {
+    MutexLock lock(mutex_);
+    if (!failure_.ok()) return failure_;
+    std::vector<std::string> found;
+    for (const std::string& tap : taps_) {
+      if (tap.compare(0, prefix.size(), prefix) == 0) found.push_back(tap);
+    }
+    return found;
   }
   absl::Status RemoveTap(const std::string& name) override {
     MutexLock lock(mutex_);

@@ -5,6 +5,7 @@
 #include <netlink/netlink.h>
 #include <netlink/route/link.h>
 
+#include <algorithm>
 #include <memory>
 #include <string_view>
 
@@ -64,6 +65,15 @@ bool HasType(rtnl_link* link, std::string_view type) {
   return found != nullptr && found == type;
 }
 
+// The kernel calls taps and tuns alike "tun"; only a tap carries Ethernet frames.
+bool IsTap(rtnl_link* link) {
+  return HasType(link, "tun") && rtnl_link_get_arptype(link) == ARPHRD_ETHER;
+}
+
+struct CacheDeleter {
+  void operator()(nl_cache* cache) const { nl_cache_free(cache); }
+};
+
 class NetlinkBridges : public Bridges {
  public:
   absl::StatusOr<bool> IsUp(const std::string& name) override {
@@ -75,13 +85,32 @@ class NetlinkBridges : public Bridges {
     return HasType(link.get(), "bridge") && (rtnl_link_get_flags(link.get()) & IFF_UP) != 0;
   }
 
+  absl::StatusOr<std::vector<std::string>> ListIdleTaps(const std::string& prefix) override {
+    CVM_ASSIGN_OR_RETURN(const Socket socket, Connect());
+    nl_cache* all = nullptr;
+    const int error = rtnl_link_alloc_cache(socket.get(), AF_UNSPEC, &all);
+    if (error < 0) return NetlinkError("list", prefix, error);
+    const std::unique_ptr<nl_cache, CacheDeleter> cache(all);
+    std::vector<std::string> taps;
+    for (nl_object* object = nl_cache_get_first(all); object != nullptr;
+         object = nl_cache_get_next(object)) {
+      auto* link = reinterpret_cast<rtnl_link*>(object);
+      const char* name = rtnl_link_get_name(link);
+      if (name == nullptr || !std::string_view(name).starts_with(prefix) || !IsTap(link)) continue;
+      // The carrier is the process at the other end.
+      if (rtnl_link_get_carrier(link) != 0) continue;
+      taps.emplace_back(name);
+    }
+    std::sort(taps.begin(), taps.end());
+    return taps;
+  }
+
   absl::Status RemoveTap(const std::string& name) override {
     if (!CanBeName(name)) return absl::OkStatus();
     CVM_ASSIGN_OR_RETURN(const Socket socket, Connect());
     CVM_ASSIGN_OR_RETURN(const Link link, FindLink(socket.get(), name));
     if (!link) return absl::OkStatus();
-    // The kernel calls taps and tuns alike "tun"; only a tap carries Ethernet frames.
-    if (!HasType(link.get(), "tun") || rtnl_link_get_arptype(link.get()) != ARPHRD_ETHER) {
+    if (!IsTap(link.get())) {
       return Error(common::v1::ERROR_REASON_HYPERVISOR_ERROR,
                    fmt::format("network interface '{}' is not a tap, so it is not removed; look "
                                "what made it",

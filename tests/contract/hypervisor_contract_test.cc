@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "common/errors.h"
+#include "drivers/hypervisor/domain_definition.h"
 #include "gtest/gtest.h"
 #include "tests/contract/hypervisor_contract.h"
 
@@ -303,6 +304,74 @@ TEST_F(HypervisorContract, GivesANewObjectTheDomainsOfTheHost) {
   EXPECT_EQ(events[0].domains[0].uuid, spec.uuid);
   EXPECT_EQ(events[0].domains[0].state, PowerState::kRunning) << "guests are left alone";
   next->Stop();
+}
+
+TEST_F(HypervisorContract, TellsTheDefinitionThatItWasGiven) {
+  const DomainSpec spec = harness_->MakeSpec("contract-a");
+  ASSERT_EQ(hypervisor_->DefineDomain(spec), absl::OkStatus());
+  const auto found = hypervisor_->GetDomainDefinition(spec.uuid);
+  ASSERT_TRUE(found.ok()) << found.status();
+  EXPECT_EQ(found->name, spec.name);
+  EXPECT_EQ(found->uuid, spec.uuid);
+  EXPECT_TRUE(found->persistent);
+  EXPECT_FALSE(found->autostart);
+  EXPECT_EQ(found->metadata, spec.metadata);
+  EXPECT_FALSE(found->machine_type.empty());
+  EXPECT_TRUE(DifferencesOf(DefinitionOf(spec), *found).empty());
+  // Also while it runs, and it is the definition that is told, not what runs.
+  ASSERT_EQ(hypervisor_->StartDomain(spec.uuid), absl::OkStatus());
+  DomainSpec other = spec;
+  other.vcpus = spec.vcpus + 1;
+  ASSERT_EQ(hypervisor_->DefineDomain(other), absl::OkStatus());
+  const auto later = hypervisor_->GetDomainDefinition(spec.uuid);
+  ASSERT_TRUE(later.ok()) << later.status();
+  EXPECT_EQ(DifferencesOf(DefinitionOf(spec), *later).size(), 1u);
+  EXPECT_TRUE(DifferencesOf(DefinitionOf(other), *later).empty());
+  EXPECT_EQ(ReasonOf(hypervisor_->GetDomainDefinition(kUnknownUuid).status()),
+            ErrorReason::ERROR_REASON_DOMAIN_NOT_FOUND);
+}
+
+TEST_F(HypervisorContract, SetsAndRemovesTheMetadataAndNothingElse) {
+  const DomainSpec spec = Run("contract-a");
+  const auto before = hypervisor_->GetDomainDefinition(spec.uuid);
+  ASSERT_TRUE(before.ok());
+  const std::string text = "<&>\"' \u00fc {\"a\": 1}";
+  ASSERT_EQ(hypervisor_->SetDomainMetadata(spec.uuid, text), absl::OkStatus());
+  EXPECT_EQ(*hypervisor_->GetDomainMetadata(spec.uuid), text) << "of the running domain";
+  auto after = hypervisor_->GetDomainDefinition(spec.uuid);
+  ASSERT_TRUE(after.ok());
+  EXPECT_EQ(after->metadata, text) << "of the definition";
+  EXPECT_TRUE(DifferencesOf(*before, *after).empty());
+  ASSERT_EQ(hypervisor_->SetDomainMetadata(spec.uuid, ""), absl::OkStatus());
+  EXPECT_EQ(hypervisor_->SetDomainMetadata(spec.uuid, ""), absl::OkStatus()) << "again";
+  EXPECT_TRUE(absl::IsNotFound(hypervisor_->GetDomainMetadata(spec.uuid).status()));
+  EXPECT_EQ(hypervisor_->GetDomainDefinition(spec.uuid)->metadata, "");
+  ASSERT_EQ(hypervisor_->DestroyDomain(spec.uuid), absl::OkStatus());
+  ASSERT_EQ(hypervisor_->SetDomainMetadata(spec.uuid, text), absl::OkStatus());
+  EXPECT_EQ(*hypervisor_->GetDomainMetadata(spec.uuid), text) << "of a domain that is off";
+  EXPECT_EQ(ReasonOf(hypervisor_->SetDomainMetadata(kUnknownUuid, text)),
+            ErrorReason::ERROR_REASON_DOMAIN_NOT_FOUND);
+}
+
+TEST_F(HypervisorContract, SetsTheAutomaticStartAndADefinitionTurnsItOff) {
+  const DomainSpec spec = harness_->MakeSpec("contract-a");
+  ASSERT_EQ(hypervisor_->DefineDomain(spec), absl::OkStatus());
+  ASSERT_EQ(hypervisor_->SetAutostart(spec.uuid, true), absl::OkStatus());
+  EXPECT_TRUE(hypervisor_->GetDomainDefinition(spec.uuid)->autostart);
+  ASSERT_EQ(hypervisor_->SetAutostart(spec.uuid, false), absl::OkStatus());
+  EXPECT_FALSE(hypervisor_->GetDomainDefinition(spec.uuid)->autostart);
+  ASSERT_EQ(hypervisor_->SetAutostart(spec.uuid, true), absl::OkStatus());
+  ASSERT_EQ(hypervisor_->DefineDomain(spec), absl::OkStatus());
+  EXPECT_FALSE(hypervisor_->GetDomainDefinition(spec.uuid)->autostart);
+}
+
+TEST_F(HypervisorContract, MeasuresADisk) {
+  const DomainSpec spec = harness_->MakeSpec("contract-a");
+  ASSERT_EQ(hypervisor_->DefineDomain(spec), absl::OkStatus());
+  const auto bytes = hypervisor_->GetDiskBytes(spec.uuid, "vda");
+  ASSERT_TRUE(bytes.ok()) << bytes.status();
+  EXPECT_GE(*bytes, uint64_t{1} << 20);
+  EXPECT_FALSE(hypervisor_->GetDiskBytes(spec.uuid, "vdz").ok());
 }
 
 }  // namespace

@@ -25,7 +25,7 @@ WATCHED = ("/var/lib/libvirt", "/run/libvirt", "/run/cvm", "/run/netns", "/var/l
 # What comes and goes without being left over: the store's write-ahead log, the pid files and
 # sockets of daemons that are still running, folders in which libvirt keeps nothing.
 IGNORED_FILES = re.compile(
-    r"/state\.db(-wal|-shm|\.backup.*)?$"
+    r"/state\.(db(-wal|-shm|\.backup.*)?|reserve)$"
     r"|^/run/libvirt/(libvirt|virtlog|virtlock)[^/]*$"
     r"|^/run/libvirt/(common|interface|lxc|network|nodedev|nwfilter[^/]*|qemu|secrets|storage)"
     r"(/(driver\.pid|autostarted|dbus|passt|slirp|swtpm))?$"

@@ -156,6 +156,7 @@ absl::Status FakeHost::Define(const DomainSpec& spec) {
   Domain& domain = found->second;
   domain.spec = spec;
   domain.persistent = true;
+  domain.autostart = false;
   Emit(HypervisorEvent::Kind::kDomainState, domain.Status());
   return absl::OkStatus();
 }
@@ -199,6 +200,13 @@ absl::Status FakeHost::Reset(const std::string& uuid) {
   CVM_ASSIGN_OR_RETURN(Domain * domain, FindActive(uuid));
   Boot(*domain);
   Emit(HypervisorEvent::Kind::kDomainRebooted, domain->Status());
+  return absl::OkStatus();
+}
+
+absl::Status FakeHost::SetAutostart(const std::string& uuid, bool on) {
+  CVM_ASSIGN_OR_RETURN(Domain * domain, Find(uuid));
+  if (!domain->persistent) return fake::WrongState(domain->spec.name, "is transient");
+  domain->autostart = on;
   return absl::OkStatus();
 }
 

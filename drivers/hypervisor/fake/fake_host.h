@@ -39,6 +39,10 @@ enum class FakeMethod {
   kTakeScreenshot,
   kOpenConsole,
   kGetDomainMetadata,
+  kSetDomainMetadata,
+  kGetDomainDefinition,
+  kGetDiskBytes,
+  kSetAutostart,
 };
 
 // What becomes of a call that hung.
@@ -107,11 +111,15 @@ class FakeHost {
   void AddForeignDomain(DomainSpec spec, PowerState state, bool persistent);
   absl::Status RemoveDomain(const std::string& uuid);
   absl::Status SetManagedSave(const std::string& uuid, bool saved);
+  // Changes the definition of a persistent domain.
+  absl::Status EditDomain(const std::string& uuid, const std::function<void(DomainSpec&)>& edit);
+  absl::Status SetHostAutostart(const std::string& uuid, bool on);
 
   // --- Inspection ---
 
   std::vector<DomainStatus> Domains() const;
   std::optional<DomainSpec> FindSpec(const std::string& uuid) const;
+  bool Autostart(const std::string& uuid) const;
   // How often the domain was started, reset or rebooted.
   int Boots(const std::string& uuid) const;
   // How many calls of the method were made, those that failed included.
@@ -138,6 +146,7 @@ class FakeHost {
     std::string reason = "unknown";
     bool persistent = true;
     bool managed_save = false;
+    bool autostart = false;
     bool ignore_shutdown = false;
     bool ignore_reboot = false;
     int boots = 0;
@@ -190,6 +199,7 @@ class FakeHost {
   absl::Status Reboot(const std::string& uuid) CVM_REQUIRES(mutex_);
   absl::Status Reset(const std::string& uuid) CVM_REQUIRES(mutex_);
   absl::Status Undefine(const std::string& uuid) CVM_REQUIRES(mutex_);
+  absl::Status SetAutostart(const std::string& uuid, bool on) CVM_REQUIRES(mutex_);
 
   mutable Mutex mutex_;
   CondVar changed_;

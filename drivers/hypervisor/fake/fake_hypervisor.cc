@@ -6,6 +6,7 @@
 #include "common/errors.h"
 #include "common/status_macros.h"
 #include "drivers/hypervisor/console_sink.h"
+#include "drivers/hypervisor/domain_definition.h"
 #include "drivers/hypervisor/fake/fake_errors.h"
 #include "drivers/hypervisor/png.h"
 
@@ -200,6 +201,49 @@ absl::StatusOr<std::string> FakeHypervisor::GetDomainMetadata(const std::string&
                        }
                        return domain->spec.metadata;
                      });
+}
+
+absl::Status FakeHypervisor::SetDomainMetadata(const std::string& uuid, const std::string& text) {
+  return host_->Call(FakeMethod::kSetDomainMetadata, uuid, client(),
+                     [&]() CVM_NO_THREAD_SAFETY_ANALYSIS -> absl::Status {
+                       CVM_ASSIGN_OR_RETURN(FakeHost::Domain * domain, host_->Find(uuid));
+                       domain->spec.metadata = text;
+                       return absl::OkStatus();
+                     });
+}
+
+absl::StatusOr<DomainDefinition> FakeHypervisor::GetDomainDefinition(const std::string& uuid) {
+  return host_->Call(FakeMethod::kGetDomainDefinition, uuid, client(),
+                     [&]() CVM_NO_THREAD_SAFETY_ANALYSIS -> absl::StatusOr<DomainDefinition> {
+                       CVM_ASSIGN_OR_RETURN(FakeHost::Domain * domain, host_->Find(uuid));
+                       DomainDefinition definition = DefinitionOf(domain->spec);
+                       definition.persistent = domain->persistent;
+                       definition.autostart = domain->autostart;
+                       if (definition.machine_type.empty()) {
+                         definition.machine_type = domain->spec.machine_family == MachineFamily::kPc
+                                                       ? host_->machine_pc_
+                                                       : host_->machine_q35_;
+                       }
+                       return definition;
+                     });
+}
+
+absl::StatusOr<uint64_t> FakeHypervisor::GetDiskBytes(const std::string& uuid,
+                                                      const std::string& target) {
+  return host_->Call(FakeMethod::kGetDiskBytes, uuid, client(),
+                     [&]() CVM_NO_THREAD_SAFETY_ANALYSIS -> absl::StatusOr<uint64_t> {
+                       CVM_ASSIGN_OR_RETURN(FakeHost::Domain * domain, host_->Find(uuid));
+                       for (const auto& disk : DefinitionOf(domain->spec).disks) {
+                         if (disk.target == target && !disk.cdrom) return uint64_t{1} << 30;
+                       }
+                       return Error(ErrorReason::ERROR_REASON_HYPERVISOR_ERROR,
+                                    "The domain has no disk " + target + ".");
+                     });
+}
+
+absl::Status FakeHypervisor::SetAutostart(const std::string& uuid, bool on) {
+  return host_->Call(FakeMethod::kSetAutostart, uuid, client(),
+                     [&]() CVM_NO_THREAD_SAFETY_ANALYSIS { return host_->SetAutostart(uuid, on); });
 }
 
 }  // namespace cvm::hypervisor

@@ -42,6 +42,12 @@ class FakeHypervisor final : public Hypervisor {
                                                               bool take_over,
                                                               ConsoleHandler handler) override;
   absl::StatusOr<std::string> GetDomainMetadata(const std::string& uuid) override;
+  absl::Status SetDomainMetadata(const std::string& uuid, const std::string& text) override;
+  absl::StatusOr<DomainDefinition> GetDomainDefinition(const std::string& uuid) override;
+  // 1 GiB, whatever the file.
+  absl::StatusOr<uint64_t> GetDiskBytes(const std::string& uuid,
+                                        const std::string& target) override;
+  absl::Status SetAutostart(const std::string& uuid, bool on) override;
 
  private:
   std::shared_ptr<FakeHost::Client> client() const;

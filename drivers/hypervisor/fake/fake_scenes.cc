@@ -211,7 +211,27 @@ absl::Status FakeHost::SetManagedSave(const std::string& uuid, bool saved) {
   return absl::OkStatus();
 }
 
+absl::Status FakeHost::EditDomain(const std::string& uuid,
+                                  const std::function<void(DomainSpec&)>& edit) {
+  MutexLock lock(mutex_);
+  CVM_ASSIGN_OR_RETURN(Domain * domain, Find(uuid));
+  edit(domain->spec);
+  Emit(HypervisorEvent::Kind::kDomainState, domain->Status());
+  return absl::OkStatus();
+}
+
+absl::Status FakeHost::SetHostAutostart(const std::string& uuid, bool on) {
+  MutexLock lock(mutex_);
+  return SetAutostart(uuid, on);
+}
+
 // --- Inspection ---
+
+bool FakeHost::Autostart(const std::string& uuid) const {
+  MutexLock lock(mutex_);
+  const auto found = domains_.find(uuid);
+  return found != domains_.end() && found->second.autostart;
+}
 
 std::vector<DomainStatus> FakeHost::Domains() const {
   MutexLock lock(mutex_);

@@ -229,6 +229,59 @@ absl::StatusOr<std::string> GetDomainMetadata(virConnectPtr connection, const st
   return DomainError("read the metadata of", domain.get());
 }
 
+absl::Status SetDomainMetadata(virConnectPtr connection, const std::string& uuid,
+                               const std::string& text) {
+  CVM_ASSIGN_OR_RETURN(const DomainHandle domain, FindDomain(connection, uuid));
+  CVM_ASSIGN_OR_RETURN(const DomainStatus status, ReadStatus(domain.get()));
+  unsigned flags = 0;
+  if (status.persistent) flags |= VIR_DOMAIN_AFFECT_CONFIG;
+  if (status.state != PowerState::kStopped) flags |= VIR_DOMAIN_AFFECT_LIVE;
+  const std::string xml = WriteMetadataXml(text);
+  if (virDomainSetMetadata(domain.get(), VIR_DOMAIN_METADATA_ELEMENT,
+                           text.empty() ? nullptr : xml.c_str(), kMetadataPrefix,
+                           kMetadataNamespace, flags) == 0) {
+    return absl::OkStatus();
+  }
+  return DomainError("write the metadata of", domain.get());
+}
+
+absl::StatusOr<DomainDefinition> GetDomainDefinition(virConnectPtr connection,
+                                                     const std::string& uuid) {
+  CVM_ASSIGN_OR_RETURN(const DomainHandle domain, FindDomain(connection, uuid));
+  const int persistent = virDomainIsPersistent(domain.get());
+  if (persistent < 0) return DomainError("look up", domain.get());
+  const TextHandle xml(
+      virDomainGetXMLDesc(domain.get(), persistent == 1 ? VIR_DOMAIN_XML_INACTIVE : 0));
+  if (xml == nullptr) return DomainError("read the definition of", domain.get());
+  CVM_ASSIGN_OR_RETURN(DomainDefinition definition, ReadDomainXml(xml.get()));
+  definition.persistent = persistent == 1;
+  int autostart = 0;
+  if (definition.persistent && virDomainGetAutostart(domain.get(), &autostart) < 0) {
+    return DomainError("look up", domain.get());
+  }
+  definition.autostart = autostart != 0;
+  return definition;
+}
+
+absl::StatusOr<uint64_t> GetDiskBytes(virConnectPtr connection, const std::string& uuid,
+                                      const std::string& target) {
+  CVM_ASSIGN_OR_RETURN(const DomainHandle domain, FindDomain(connection, uuid));
+  virDomainBlockInfo info;
+  if (virDomainGetBlockInfo(domain.get(), target.c_str(), &info, 0) < 0) {
+    return DomainError("measure a disk of", domain.get());
+  }
+  return uint64_t{info.capacity};
+}
+
+absl::Status SetAutostart(virConnectPtr connection, const std::string& uuid, bool on) {
+  CVM_ASSIGN_OR_RETURN(const DomainHandle domain, FindDomain(connection, uuid));
+  const int persistent = virDomainIsPersistent(domain.get());
+  if (persistent < 0) return DomainError("look up", domain.get());
+  if (persistent == 0) return WrongState(NameOf(domain.get()), "is transient");
+  if (virDomainSetAutostart(domain.get(), on ? 1 : 0) == 0) return absl::OkStatus();
+  return DomainError("set the automatic start of", domain.get());
+}
+
 absl::StatusOr<Screenshot> TakeScreenshot(virConnectPtr connection, const std::string& uuid) {
   CVM_ASSIGN_OR_RETURN(const DomainHandle domain, FindDomain(connection, uuid));
   const StreamHandle stream(virStreamNew(connection, 0));

@@ -27,6 +27,13 @@ absl::Status RebootDomain(virConnectPtr connection, const std::string& uuid);
 absl::Status ResetDomain(virConnectPtr connection, const std::string& uuid);
 absl::Status UndefineDomain(virConnectPtr connection, const std::string& uuid);
 absl::StatusOr<std::string> GetDomainMetadata(virConnectPtr connection, const std::string& uuid);
+absl::Status SetDomainMetadata(virConnectPtr connection, const std::string& uuid,
+                               const std::string& text);
+absl::StatusOr<DomainDefinition> GetDomainDefinition(virConnectPtr connection,
+                                                     const std::string& uuid);
+absl::StatusOr<uint64_t> GetDiskBytes(virConnectPtr connection, const std::string& uuid,
+                                      const std::string& target);
+absl::Status SetAutostart(virConnectPtr connection, const std::string& uuid, bool on);
 absl::StatusOr<Screenshot> TakeScreenshot(virConnectPtr connection, const std::string& uuid);
 
 }  // namespace cvm::hypervisor

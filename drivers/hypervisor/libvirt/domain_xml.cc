@@ -183,22 +183,13 @@ absl::StatusOr<std::string> WriteDomainXml(const DomainSpec& spec, const HostFac
   return xml;
 }
 
-absl::StatusOr<std::string> ReadMetadataXml(const std::string& xml) {
+std::string WriteMetadataXml(const std::string& text) {
   pugi::xml_document document;
-  constexpr unsigned int kKeepText = pugi::parse_minimal | pugi::parse_escapes | pugi::parse_cdata |
-                                     pugi::parse_ws_pcdata | pugi::parse_eol;
-  const pugi::xml_parse_result parsed =
-      document.load_buffer(xml.data(), xml.size(), kKeepText, pugi::encoding_utf8);
-  if (!parsed) {
-    return Error(ErrorReason::ERROR_REASON_HYPERVISOR_ERROR,
-                 std::string("The domain's metadata is not well-formed: ") + parsed.description());
-  }
-  std::string text;
-  for (const pugi::xml_node& child : document.document_element().children()) {
-    if (child.type() == pugi::node_pcdata || child.type() == pugi::node_cdata)
-      text += child.value();
-  }
-  return text;
+  // libvirt puts it into the namespace that the call names.
+  AppendText(document, kMetadataElement, text);
+  StringWriter writer;
+  document.save(writer, "", pugi::format_raw | pugi::format_no_declaration, pugi::encoding_utf8);
+  return absl::StrReplaceAll(writer.Take(), {{"\r", "&#13;"}});
 }
 
 }  // namespace cvm::hypervisor

@@ -26,6 +26,7 @@
 
 #include "absl/status/statusor.h"
 #include "drivers/hypervisor/domain_spec.h"
+#include "drivers/hypervisor/hypervisor.h"
 
 namespace cvm::hypervisor {
 
@@ -51,6 +52,13 @@ struct HostFacts {
 // The errors of CheckDomainSpec(); INVALID_FIELD also for a machine family that the host lacks and
 // for metadata that is too long once it is escaped.
 absl::StatusOr<std::string> WriteDomainXml(const DomainSpec& spec, const HostFacts& facts);
+
+// What matters of a domain's document as libvirt gives it (its inactive form). persistent and
+// autostart are the caller's to fill in. HYPERVISOR_ERROR when it is not well-formed.
+absl::StatusOr<DomainDefinition> ReadDomainXml(const std::string& xml);
+
+// The agent's element alone, as virDomainSetMetadata takes it.
+std::string WriteMetadataXml(const std::string& text);
 
 // The text of the agent's element, from what libvirt returns for kMetadataNamespace.
 // HYPERVISOR_ERROR when it is not well-formed.

@@ -161,6 +161,31 @@ class LibvirtHypervisor final : public Hypervisor {
     });
   }
 
+  absl::Status SetDomainMetadata(const std::string& uuid, const std::string& text) override {
+    return general_->Call(Deadline(), [uuid, text](virConnectPtr connection) {
+      return hypervisor::SetDomainMetadata(connection, uuid, text);
+    });
+  }
+
+  absl::StatusOr<DomainDefinition> GetDomainDefinition(const std::string& uuid) override {
+    return general_->Call(Deadline(), [uuid](virConnectPtr connection) {
+      return hypervisor::GetDomainDefinition(connection, uuid);
+    });
+  }
+
+  absl::StatusOr<uint64_t> GetDiskBytes(const std::string& uuid,
+                                        const std::string& target) override {
+    return general_->Call(Deadline(), [uuid, target](virConnectPtr connection) {
+      return hypervisor::GetDiskBytes(connection, uuid, target);
+    });
+  }
+
+  absl::Status SetAutostart(const std::string& uuid, bool on) override {
+    return general_->Call(Deadline(), [uuid, on](virConnectPtr connection) {
+      return hypervisor::SetAutostart(connection, uuid, on);
+    });
+  }
+
  private:
   absl::Duration Deadline() const { return connection_->options.call_deadline; }
   absl::Duration LongDeadline() const { return connection_->options.long_call_deadline; }

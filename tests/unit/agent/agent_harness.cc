@@ -19,6 +19,7 @@ using hypervisor::FakeCall;
 using hypervisor::FakeMethod;
 using v1::Operation;
 
+constexpr uint64_t kReserveBytes = uint64_t{4} << 20;
 constexpr auto kDeadline = std::chrono::minutes(2);
 
 const char* NameOf(FakeMethod method) {
@@ -39,6 +40,12 @@ const char* NameOf(FakeMethod method) {
       return "ResetDomain";
     case FakeMethod::kUndefineDomain:
       return "UndefineDomain";
+    case FakeMethod::kSetDomainMetadata:
+      return "SetDomainMetadata";
+    case FakeMethod::kGetDomainDefinition:
+      return "GetDomainDefinition";
+    case FakeMethod::kSetAutostart:
+      return "SetAutostart";
     default:
       return "other";
   }
@@ -118,9 +125,10 @@ class AgentHarness::TrippingDiskImages final : public images::DiskImages {
 
 struct AgentHarness::Agent {
   explicit Agent(AgentHarness& harness)
-      : store(*Store::Open(harness.paths_.Database())),
+      : store(*Store::Open(harness.paths_.Database(), harness.paths_.Reserve(), kReserveBytes)),
         ledger(*store),
         power(ledger, harness.clock),
+        events(harness.clock),
         hypervisor(harness.host),
         disk_images(
             [this, &harness](const std::string& site) { return Pass(harness, "call/" + site); }),
@@ -133,7 +141,9 @@ struct AgentHarness::Agent {
              .hypervisor = hypervisor,
              .disk_images = disk_images,
              .bridges = harness.bridges,
-             .disk_space = [&harness] { return harness.disk_space; }},
+             .disk_space = [&harness] { return harness.disk_space; },
+             .events = events,
+             .engine = [this]() -> OperationEngine& { return engine; }},
         engine(ledger, harness.clock, *harness.random_,
                [this](const store::OperationRecord& record) { return MakeWorkflow(core, record); },
                LaneOf,
@@ -147,7 +157,9 @@ struct AgentHarness::Agent {
                       return harness.crash_sites.Pass(site.ToString());
                     }}),
         instances(core, engine),
-        images(core, engine) {
+        images(core, engine),
+        hosts(core, engine),
+        reconciler(core) {
     EXPECT_TRUE(ledger.Load(harness.clock.Now()).ok());
     power.Start([this](const std::string& instance_id) {
       instance_id.empty() ? engine.WakeAll() : engine.Wake(instance_id);
@@ -156,7 +168,11 @@ struct AgentHarness::Agent {
       return Pass(harness,
                   fmt::format("call/{}/{}", NameOf(call.method), call.done ? "after" : "before"));
     });
-    hypervisor.Start([this](const hypervisor::HypervisorEvent& event) { power.OnEvent(event); });
+    // Compares when a test says so, not by itself.
+    hypervisor.Start([this](const hypervisor::HypervisorEvent& event) {
+      power.OnEvent(event);
+      reconciler.OnEvent(event);
+    });
     EXPECT_TRUE(engine.Resume().ok());
   }
 
@@ -178,12 +194,15 @@ struct AgentHarness::Agent {
   const std::unique_ptr<Store> store;
   Ledger ledger;
   PowerMonitor power;
+  EventLog events;
   hypervisor::FakeHypervisor hypervisor;
   TrippingDiskImages disk_images;
   const Core core;
   OperationEngine engine;
   InstanceManager instances;
   ImageManager images;
+  HostManager hosts;
+  Reconciler reconciler;
 };
 
 AgentHarness::AgentHarness(const std::function<void(Config&)>& configure)
@@ -232,6 +251,9 @@ PowerMonitor& AgentHarness::power() { return agent_->power; }
 OperationEngine& AgentHarness::engine() { return agent_->engine; }
 InstanceManager& AgentHarness::instances() { return agent_->instances; }
 ImageManager& AgentHarness::images() { return agent_->images; }
+HostManager& AgentHarness::hosts() { return agent_->hosts; }
+Reconciler& AgentHarness::reconciler() { return agent_->reconciler; }
+EventLog& AgentHarness::events() { return agent_->events; }
 const Core& AgentHarness::core() { return agent_->core; }
 
 Operation AgentHarness::WaitEnd(const std::string& operation_id) {
@@ -406,7 +428,7 @@ std::set<std::string> AgentHarness::ExpectedFiles() {
     add(paths_.Image(image.id()));
   }
   for (const InstancePtr& instance : ledger().instances().All()) {
-    if (!HoldsResources(*instance)) continue;
+    if (!HoldsResources(*instance) || instance->adopted()) continue;
     add(paths_.Volume(instance->spec().system_disk().id()));
     for (const v1::DiskSpec& disk : instance->spec().data_disks()) add(paths_.Volume(disk.id()));
     add(paths_.Instance(instance->id()));
@@ -419,7 +441,10 @@ void AgentHarness::ExpectNothingLeftOver() {
   Settle();
   EXPECT_EQ(Files(), ExpectedFiles());
   std::set<std::string> domains;
-  for (const hypervisor::DomainStatus& domain : host->Domains()) domains.insert(domain.uuid);
+  for (const hypervisor::DomainStatus& domain : host->Domains()) {
+    // Somebody else's has no element of the agent's.
+    if (!host->FindSpec(domain.uuid)->metadata.empty()) domains.insert(domain.uuid);
+  }
   std::set<std::string> expected;
   for (const InstancePtr& instance : ledger().instances().All()) {
     if (HoldsResources(*instance)) expected.insert(instance->uuid());

@@ -14,10 +14,13 @@
 #include <vector>
 
 #include "agent/core/core.h"
+#include "agent/core/event_log.h"
+#include "agent/core/host_manager.h"
 #include "agent/core/image_manager.h"
 #include "agent/core/instance_manager.h"
 #include "agent/core/operation_engine.h"
 #include "agent/core/power_monitor.h"
+#include "agent/core/reconciler.h"
 #include "agent/store/store.h"
 #include "common/clock.h"
 #include "common/errors.h"
@@ -78,6 +81,9 @@ class AgentHarness {
   OperationEngine& engine();
   InstanceManager& instances();
   ImageManager& images();
+  HostManager& hosts();
+  Reconciler& reconciler();
+  EventLog& events();
   const Core& core();
 
   // Waits until the operation has ended, without moving the clock.

@@ -46,7 +46,8 @@ TEST(CommandLine, HasTheCommandsThatArePromised) {
         "instance stop",   "instance reboot",     "instance delete",  "instance watch",
         "instance serial", "instance screenshot", "operation list",   "operation get",
         "operation wait",  "operation cancel",    "operation watch",  "host get",
-        "completion",      "instance update",     "instance restore", "instance resize"}) {
+        "completion",      "instance update",     "instance restore", "instance resize",
+        "instance adopt",  "host check",          "host events"}) {
     EXPECT_TRUE(commands.contains(path)) << path;
   }
 }
@@ -72,7 +73,8 @@ TEST(CommandLine, EachMutatingCommandHasTheirFlags) {
     static const std::set<std::string> kMutating = {
         "image import",    "image delete",     "instance create", "instance start",
         "instance stop",   "instance reboot",  "instance delete", "operation cancel",
-        "instance update", "instance restore", "instance resize"};
+        "instance update", "instance restore", "instance resize", "instance adopt",
+        "host check"};
     if (!kMutating.contains(path)) continue;
     EXPECT_THAT(flags, ::testing::IsSupersetOf({"--request-id", "--dry-run", "--wait"})) << path;
   }

@@ -260,5 +260,29 @@ default  cvmbr0  192.0.2.0/24  192.0.2.1  1 in use   present
 )");
 }
 
+TEST(HostViews, ShowFindingsAndEvents) {
+  EXPECT_EQ(FindingsView({}, {}), "Nothing found: the host is as the records say.\n");
+  const auto found = Parse<agent::v1::CheckHostResponse>(R"pb(
+    findings {
+      kind: ORPHANED_TAP
+      object: "cvm00000001-0"
+      message: "tap of no running guest"
+      repairable: true
+    }
+    findings { kind: FOREIGN_DOMAIN object: "web" message: "left alone" })pb");
+  EXPECT_EQ(FindingsView(found, {}),
+            R"(KIND            OBJECT         REPAIR  WHAT
+ORPHANED_TAP    cvm00000001-0  yes     tap of no running guest
+FOREIGN_DOMAIN  web            no      left alone
+)");
+  const auto event = Parse<agent::v1::HostEvent>(R"pb(
+    kind: FOUND
+    time { seconds: 1700000000 }
+    finding: DOMAIN_MISSING
+    message: "somebody undefined it")pb");
+  EXPECT_EQ(HostEventLine(event, {}),
+            "2023-11-14 22:13:20  FOUND DOMAIN_MISSING  somebody undefined it");
+}
+
 }  // namespace
 }  // namespace cvm::cli

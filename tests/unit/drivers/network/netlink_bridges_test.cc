@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // On real interfaces, in a network namespace that goes with the test's process.
+#include <fcntl.h>
+#include <linux/if.h>
+#include <linux/if_tun.h>
 #include <sched.h>
+#include <sys/ioctl.h>
 
 #include <cerrno>
 #include <cstring>
@@ -10,6 +14,7 @@
 #include <vector>
 
 #include "common/errors.h"
+#include "common/file.h"
 #include "common/subprocess.h"
 #include "drivers/network/bridges.h"
 #include "gtest/gtest.h"
@@ -83,6 +88,29 @@ TEST_F(NetlinkBridgesTest, RemovesATap) {
   EXPECT_FALSE(Exists("tap0"));
   EXPECT_TRUE(Exists("tap1"));
   EXPECT_TRUE(bridges_->RemoveTap("tap0").ok()) << "gone already";
+}
+
+TEST_F(NetlinkBridgesTest, ListsTheTapsThatNobodyHolds) {
+  Ip({"link", "add", "cvmbr0", "type", "bridge"});
+  Ip({"tuntap", "add", "dev", "cvmtun0", "mode", "tun"});
+  Ip({"tuntap", "add", "dev", "cvmtap1", "mode", "tap"});
+  Ip({"tuntap", "add", "dev", "cvmtap0", "mode", "tap"});
+  Ip({"tuntap", "add", "dev", "tap0", "mode", "tap"});
+  Ip({"link", "set", "cvmtap1", "master", "cvmbr0", "up"});
+  auto taps = bridges_->ListIdleTaps("cvm");
+  ASSERT_TRUE(taps.ok()) << taps.status();
+  EXPECT_EQ(*taps, (std::vector<std::string>{"cvmtap0", "cvmtap1"}));
+
+  // As QEMU does.
+  const UniqueFd held(open("/dev/net/tun", O_RDWR | O_CLOEXEC));
+  ASSERT_TRUE(held);
+  ifreq request = {};
+  std::strncpy(request.ifr_name, "cvmtap1", IFNAMSIZ - 1);
+  request.ifr_flags = IFF_TAP | IFF_NO_PI;
+  ASSERT_EQ(ioctl(held.get(), TUNSETIFF, &request), 0) << std::strerror(errno);
+  taps = bridges_->ListIdleTaps("cvm");
+  ASSERT_TRUE(taps.ok()) << taps.status();
+  EXPECT_EQ(*taps, std::vector<std::string>{"cvmtap0"});
 }
 
 TEST_F(NetlinkBridgesTest, RemovesATapThatIsAPort) {
