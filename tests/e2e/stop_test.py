@@ -86,11 +86,10 @@ def test_a_soft_reboot(agent, api, guest):
 
 def test_a_shutdown_from_inside_is_seen_within_a_second(node, api, guest):
     """From libvirt's event to the event of WatchInstances, on the same clock."""
-    events = node.popen(
-        ["stdbuf", "-oL", "virsh", "-c", "qemu:///system"]
-        + ["event", "--event", "lifecycle", "--loop", "--domain", INSTANCE],
-        stdout=(node.dir / "tmp/events").open("wb"),
-    )
+    command = ["stdbuf", "-oL", "virsh", "-c", "qemu:///system"]
+    command += ["event", "--event", "lifecycle", "--loop", "--domain", INSTANCE]
+    with (node.dir / "tmp/events").open("wb") as sink:
+        events = node.popen(command, stdout=sink)
     seen = {}
 
     def libvirt_tells():
