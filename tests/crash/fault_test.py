@@ -52,7 +52,7 @@ def wait_ended(world, case: Case) -> None:
         wait_until(lambda: not unfinished(world), 120, "the operation ends")
 
 
-PICKED = sample(WORKFLOWS, chance("the workflows that meet a full disk"), 1 / 3)
+PICKED = sample(WORKFLOWS, chance("the workflows that meet a full disk"), 1 / 6)
 
 
 @pytest.mark.parametrize("workflow", PICKED, ids=lambda workflow: workflow.name)

@@ -242,6 +242,7 @@ def test_rescue(node, agent, api):
     tiny.delete(agent, INSTANCE)
 
 
+@pytest.mark.full
 def test_rescue_of_a_guest_that_was_off(node, agent, api):
     request = {"instanceId": INSTANCE, "spec": tiny.spec(BASE), "start": "START_NO"}
     api.do("InstanceService/CreateInstance", request)
@@ -260,6 +261,7 @@ def test_rescue_of_a_guest_that_was_off(node, agent, api):
     tiny.delete(agent, INSTANCE)
 
 
+@pytest.mark.full
 def test_deletion_in_rescue(agent, api):
     tiny.create(agent, BASE, INSTANCE, dataDisks=[{"sizeBytes": str(MIB)}])
     api.do("InstanceService/EnterRescue", rescue_request(forceStop=True))
@@ -316,6 +318,7 @@ def fixture_iso_agent(node, agent, tmp_path):
     agent.start()
 
 
+@pytest.mark.full
 def test_rescue_by_iso(node, iso_agent):
     agent, api = iso_agent, iso_agent.api
     tiny.create(agent, BASE, INSTANCE, nics=[{}])
