@@ -189,7 +189,7 @@ class Ctest:
     jobs: int = 1
     # Show all output, for the lines of benchmarks.
     verbose: bool = False
-    timeout: int = 600
+    timeout: int = 900
     limit: int = 3600
 
     def run(self, context: Context, suite: str) -> List[Case]:
