@@ -5,6 +5,7 @@
 
 #include <filesystem>
 
+#include "agent/core/derive_state.h"
 #include "agent/core/host_check.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -269,6 +270,8 @@ TEST_F(ReconcilerTest, ComparesByItselfWhenADomainGoesAndAtEachConnection) {
   agent_.reconciler().Start(absl::ZeroDuration());
   ASSERT_TRUE(agent_.host->RemoveDomain(uuid_).ok());
   EXPECT_TRUE(agent_.WaitFor([&] { return agent_.DomainStateOf(kId).has_value(); }));
+  // Else the operation would wait for the connection, and nothing is compared meanwhile.
+  EXPECT_TRUE(agent_.WaitFor([&] { return !IsBusy(*agent_.Find(kId)); }));
   agent_.host->Disconnect();
   ASSERT_TRUE(agent_.host->EditDomain(uuid_, [](DomainSpec& spec) { spec.vcpus = 4; }).ok());
   agent_.host->Reconnect();
