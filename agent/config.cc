@@ -168,6 +168,7 @@ absl::StatusOr<Config> Read(TomlFile file) {
 
   table.GetDuration("reconcile_interval", absl::ZeroDuration(), absl::Hours(24),
                     &operations.reconcile_interval);
+  table.GetBool("emulated_vcpu_growth", &operations.emulated_vcpu_growth);
 
   ReadRescue(root.Table("rescue"), config.rescue);
 

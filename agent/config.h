@@ -89,6 +89,8 @@ struct Config {
     absl::Duration boot_start_delay = absl::Seconds(2);
     // Between two comparisons of libvirt's truth with the records. Zero: only at each connection.
     absl::Duration reconcile_interval = absl::Minutes(1);
+    // Whether a running guest can get vCPUs on a host without KVM, where QEMU 7.2 may crash of it.
+    bool emulated_vcpu_growth = false;
   } operations;
 
   // What EnterRescue boots: at most one of the two. Neither: there is no rescue.

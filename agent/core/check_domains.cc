@@ -213,7 +213,7 @@ bool IsRepairedByDefault(Finding::Kind kind) {
 
 bool IsRepairable(Finding::Kind kind) {
   return IsRepairedByDefault(kind) || kind == Finding::ORPHANED_IMAGE ||
-         kind == Finding::DEFINITION_DRIFT;
+         kind == Finding::LOST_DISK || kind == Finding::DEFINITION_DRIFT;
 }
 
 }  // namespace cvm::agent::core

@@ -3,11 +3,14 @@
 // The part of CheckHost that looks at the agent's folders and at the host's taps, and the removal
 // of what nobody owns. A thing is nobody's only when no row of the store speaks of its id: whatever
 // owns files in this or a later version is written down there before it makes them.
+#include <sys/stat.h>
+
 #include <charconv>
 #include <filesystem>
 #include <optional>
 #include <system_error>
 
+#include "absl/strings/numbers.h"
 #include "agent/core/derive_state.h"
 #include "agent/core/host_check.h"
 #include "agent/core/instance_files.h"
@@ -86,6 +89,7 @@ absl::StatusOr<bool> IsOrphan(const Core& core, Finding::Kind kind, const std::s
   };
   switch (kind) {
     case Finding::ORPHANED_DISK:
+    case Finding::LOST_DISK:
       return not_mentioned(IdBefore(kDiskPrefix, object, kDiskSuffix));
     case Finding::ORPHANED_IMAGE:
       return not_mentioned(IdBefore(kImagePrefix, object, kDiskSuffix));
@@ -155,6 +159,44 @@ absl::Status CheckFolder(const Core& core, const std::string& folder, Finding::K
   return absl::OkStatus();
 }
 
+// Where the finding's file or folder is; empty for a tap.
+std::string PathOf(const Paths& paths, const Finding& finding) {
+  switch (finding.kind()) {
+    case Finding::ORPHANED_DISK:
+    case Finding::LOST_DISK:
+      return paths.Volumes() + "/" + finding.object();
+    case Finding::ORPHANED_IMAGE:
+    case Finding::PARTIAL_IMAGE:
+      return paths.Images() + "/" + finding.object();
+    case Finding::ORPHANED_INSTANCE_FOLDER:
+    case Finding::ORPHANED_ISO:
+      return paths.Instances() + "/" + finding.object();
+    default:
+      return "";
+  }
+}
+
+// Whether the store was made after the disk was last written to: the record of the disk may have
+// been in a store that was lost.
+bool MayBeLost(const Core& core, const std::string& path) {
+  int64_t made = 0;
+  struct stat status{};
+  return !absl::SimpleAtoi(core.ledger.settings().Get(kStoreMadeSetting), &made) ||
+         stat(path.c_str(), &status) != 0 || status.st_mtim.tv_sec < made;
+}
+
+void TellLostDisks(const Core& core, std::vector<Finding>& findings) {
+  for (Finding& finding : findings) {
+    if (finding.kind() != Finding::ORPHANED_DISK || !MayBeLost(core, PathOf(core.paths, finding))) {
+      continue;
+    }
+    finding = Found(Finding::LOST_DISK, finding.object(),
+                    fmt::format("no record speaks of {}, but it is older than the store: its "
+                                "record may have been in the one before",
+                                finding.object()));
+  }
+}
+
 absl::Status CheckConfigDrives(const Core& core, std::vector<Finding>& findings) {
   for (const InstancePtr& instance : core.ledger.instances().All()) {
     const std::string folder = core.paths.Instance(instance->id());
@@ -176,22 +218,6 @@ absl::Status CheckConfigDrives(const Core& core, std::vector<Finding>& findings)
   return absl::OkStatus();
 }
 
-// Where the finding's file or folder is; empty for a tap.
-std::string PathOf(const Paths& paths, const Finding& finding) {
-  switch (finding.kind()) {
-    case Finding::ORPHANED_DISK:
-      return paths.Volumes() + "/" + finding.object();
-    case Finding::ORPHANED_IMAGE:
-    case Finding::PARTIAL_IMAGE:
-      return paths.Images() + "/" + finding.object();
-    case Finding::ORPHANED_INSTANCE_FOLDER:
-    case Finding::ORPHANED_ISO:
-      return paths.Instances() + "/" + finding.object();
-    default:
-      return "";
-  }
-}
-
 bool IsUsed(const std::set<std::string>& paths_in_use, const std::string& path) {
   if (path.empty()) return false;
   const auto it = paths_in_use.lower_bound(path);
@@ -202,6 +228,7 @@ bool IsUsed(const std::set<std::string>& paths_in_use, const std::string& path) 
 absl::Status Remove(const Core& core, const Finding& finding) {
   switch (finding.kind()) {
     case Finding::ORPHANED_DISK:
+    case Finding::LOST_DISK:
     case Finding::ORPHANED_IMAGE:
     case Finding::PARTIAL_IMAGE:
     case Finding::ORPHANED_ISO:
@@ -222,6 +249,7 @@ absl::StatusOr<std::vector<Finding>> CheckFiles(const Core& core,
   std::vector<Finding> findings;
   CVM_RETURN_IF_ERROR(CheckFolder(core, core.paths.Volumes(), Finding::ORPHANED_DISK, kDiskPrefix,
                                   kDiskSuffix, "disk", findings));
+  TellLostDisks(core, findings);
   CVM_RETURN_IF_ERROR(CheckFolder(core, core.paths.Images(), Finding::ORPHANED_IMAGE, kImagePrefix,
                                   kDiskSuffix, "image", findings));
   CVM_RETURN_IF_ERROR(CheckFolder(core, core.paths.Instances(), Finding::ORPHANED_INSTANCE_FOLDER,

@@ -17,6 +17,9 @@ inline constexpr char kBootIdSetting[] = "boot-id";
 // The ids of instances that are still to be started after that boot, in that order, with a comma
 // between them.
 inline constexpr char kBootStartsSetting[] = "boot-starts";
+// When the store was made, in whole seconds since 1970; written by the store itself. Absent in one
+// that is older than the setting.
+inline constexpr char kStoreMadeSetting[] = "store-made";
 
 // In memory; written by the ledger. Thread-safe.
 class HostSettings {

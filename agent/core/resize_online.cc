@@ -24,7 +24,7 @@ absl::Status Refusal(const v1::Instance& instance, std::string_view field, std::
                fmt::format("{} cannot be resized while it runs: {}", instance.id(), why), more);
 }
 
-absl::Status CheckVcpus(const v1::Instance& instance, uint32_t vcpus) {
+absl::Status CheckVcpus(const Core& core, const v1::Instance& instance, uint32_t vcpus) {
   const InstanceSize size = SizeOf(instance);
   if (vcpus < size.vcpus) {
     return Refusal(instance, "vcpus",
@@ -40,6 +40,15 @@ absl::Status CheckVcpus(const v1::Instance& instance, uint32_t vcpus) {
                                "force_stop",
                                MaxVcpus(size)),
                    {{"limit", std::to_string(MaxVcpus(size))}});
+  }
+  if (vcpus == size.vcpus || core.config.operations.emulated_vcpu_growth) return absl::OkStatus();
+  CVM_ASSIGN_OR_RETURN(const hypervisor::HostInfo host, core.hypervisor.GetHostInfo());
+  if (!host.kvm) {
+    return Refusal(instance, "vcpus",
+                   "this host has no KVM, and QEMU's emulator can crash when a guest that has run "
+                   "for a while gets another vCPU (emulated_vcpu_growth). Resize it with "
+                   "force_stop",
+                   {{"limit", std::to_string(size.vcpus)}});
   }
   return absl::OkStatus();
 }
@@ -206,7 +215,7 @@ absl::Status CheckOnlineResize(const Core& core, const v1::Instance& instance,
                    fmt::format("it is {}, not RUNNING. Resize it without online", state),
                    {{"state", state}});
   }
-  CVM_RETURN_IF_ERROR(CheckVcpus(instance, request.vcpus()));
+  CVM_RETURN_IF_ERROR(CheckVcpus(core, instance, request.vcpus()));
   CVM_RETURN_IF_ERROR(CheckMemory(instance, request.memory_mib()));
   // A guest that gives something back fits, whatever else is on the host.
   const InstanceSize old_size = SizeOf(instance);

@@ -67,6 +67,7 @@ constexpr const char* kMigrations[] = {
       key TEXT PRIMARY KEY,
       value BLOB NOT NULL
     ) WITHOUT ROWID;
+    INSERT INTO host_settings (key, value) VALUES ('store-made', strftime('%s', 'now'));
     )sql",
 };
 constexpr int64_t kSchemaVersion = std::size(kMigrations);

@@ -44,8 +44,8 @@ _cvmctl() {
     --os) mapfile -t COMPREPLY < <(compgen -W "linux windows" -- "$cur") && return ;;
     --machine) mapfile -t COMPREPLY < <(compgen -W "q35 pc" -- "$cur") && return ;;
     --kind)
-      mapfile -t COMPREPLY < <(compgen -W "orphaned-disk orphaned-instance-folder orphaned-iso
-        partial-image orphaned-image orphaned-tap domain-missing domain-transient
+      mapfile -t COMPREPLY < <(compgen -W "orphaned-disk lost-disk orphaned-instance-folder
+        orphaned-iso partial-image orphaned-image orphaned-tap domain-missing domain-transient
         definition-drift" -- "$cur")
       return
       ;;

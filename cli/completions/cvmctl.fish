@@ -150,5 +150,5 @@ complete -c cvmctl -n '__cvmctl_at instance adopt' -l id -x -d 'Id for the insta
 complete -c cvmctl -n '__cvmctl_at instance adopt' -l owner -x -d 'Free text'
 complete -c cvmctl -n '__cvmctl_at host check' -l repair -d 'Remove what nobody owns'
 complete -c cvmctl -n '__cvmctl_at host check' -l kind -x -d 'Only this kind' \
-    -a 'orphaned-disk orphaned-instance-folder orphaned-iso partial-image orphaned-image orphaned-tap domain-missing domain-transient definition-drift'
+    -a 'orphaned-disk lost-disk orphaned-instance-folder orphaned-iso partial-image orphaned-image orphaned-tap domain-missing domain-transient definition-drift'
 complete -c cvmctl -n '__cvmctl_at host events' -l duration -x -d 'End after this long'

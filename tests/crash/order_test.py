@@ -21,16 +21,20 @@ def unsynced_at_a_commit(events, state_dir: str) -> list:
         if os.path.basename(path).startswith("state.db"):
             if call == "sync" and path == f"{state_dir}/state.db-wal":
                 commits += 1
-                found += [f"sync {commits}: {name}" for name in sorted(dirty)]
+                found += [(commits, name) for name in sorted(dirty)]
             continue
         if call == "sync":
             dirty.discard(path)
-        elif call in ("create", "mkdir", "unlink"):
+        elif call == "unlink":
+            dirty.add(os.path.dirname(path))
+            dirty.discard(path)
+            # What is removed in the end, such as a disk whose blocks were given back before,
+            # need not last.
+            found = [(commit, name) for commit, name in found if name != path]
+        elif call in ("create", "mkdir"):
             dirty.add(os.path.dirname(path))
             if call == "create":
                 dirty.add(path)
-            if call == "unlink":
-                dirty.discard(path)
         elif call == "rename":
             dirty.update((os.path.dirname(path), os.path.dirname(other)))
             if path in dirty:
@@ -40,7 +44,7 @@ def unsynced_at_a_commit(events, state_dir: str) -> list:
             assert call == "write", call
             dirty.add(path)
     assert commits >= 2, "the store was not written"
-    return found
+    return [f"sync {commit}: {name}" for commit, name in found]
 
 
 def test_a_record_names_only_what_is_on_disk(world):
@@ -74,6 +78,11 @@ def test_an_unsynced_file_would_be_found():
     assert no_file == ["sync 2: /s/volumes/a"]
     no_folder = unsynced_at_a_commit([*commit, *made, *file, *commit], "/s")
     assert no_folder == ["sync 2: /s/volumes"]
+    discarded = [("write", "/s/volumes/a", "")]
+    removed = [("unlink", "/s/volumes/a", ""), ("sync", "/s/volumes", "")]
+    assert unsynced_at_a_commit([*discarded, *commit, *removed, *commit], "/s") == []
+    no_sync = unsynced_at_a_commit([*discarded, *commit, *removed[:1], *commit], "/s")
+    assert no_sync == ["sync 2: /s/volumes"]
     moved = [("rename", "/s/volumes/a", "/s/images/a")]
     assert unsynced_at_a_commit([*commit, *made, *moved, *commit], "/s") == [
         "sync 2: /s/images",

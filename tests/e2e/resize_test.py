@@ -7,11 +7,33 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from tests.harness import tiny
+from tests.harness import env, tiny
+from tests.harness.agent import Agent
 from tests.harness.api import ApiError
+from tests.harness.node import Node
 
 INSTANCE = "ins-resize01"
 TARGET = {"instanceId": INSTANCE}
+# These guests are new enough for QEMU's emulator.
+ALLOWED = {"operations.emulated_vcpu_growth": True}
+
+
+@pytest.fixture(name="node", scope="module")
+def fixture_node():
+    with Node("resize") as node:
+        yield node
+
+
+@pytest.fixture(name="agent", scope="module")
+def fixture_agent(node):
+    with Agent(node, ALLOWED) as agent:
+        agent.wait_connected()
+        yield agent
+
+
+@pytest.fixture(name="tiny_image", scope="module")
+def fixture_tiny_image(agent):
+    return agent.import_image(env.image("tiny"), "img-tiny0000")
 
 
 @pytest.fixture(name="guest")
@@ -155,3 +177,20 @@ def test_a_guest_without_the_driver_keeps_its_former_size(node, api, guest):
     assert size_in_libvirt(node) == size_in_libvirt(node, "--inactive") == (1, 0)
     instance = api.instance(INSTANCE)
     assert (instance["state"], instance["spec"]["memoryMib"]) == ("RUNNING", "256")
+
+
+@pytest.mark.usefixtures("guest")
+def test_no_vcpu_without_kvm_unless_the_configuration_allows_it(node, agent, api):
+    agent.stop()
+    Agent(node)  # Writes the configuration as it is by default.
+    agent.start()
+    agent.wait_connected()
+    if api.call("HostService/GetHost")["acceleration"] == "KVM":
+        resize(api, vcpus=2)
+    else:
+        assert "emulated_vcpu_growth" in refusal(api, vcpus=2).message
+        assert size_in_libvirt(node) == (1, 0)
+    agent.stop()
+    Agent(node, ALLOWED)
+    agent.start()
+    agent.wait_connected()

@@ -13,6 +13,7 @@
 namespace cvm::hypervisor {
 
 FakeHost::FakeHost() {
+  info_.kvm = true;
   info_.architecture = "x86_64";
   info_.cpus = 8;
   info_.memory_mib = 16384;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // CheckHost and RepairHost: what lies on the host and is nobody's.
+#include <chrono>
 #include <filesystem>
 
 #include "agent/core/host_check.h"
@@ -109,6 +110,19 @@ TEST_F(CheckTest, RepairsOnlyTheKindsThatAreNamed) {
   }
   EXPECT_EQ(ReasonOf(Repair({static_cast<Finding::Kind>(99)}).status()),
             ErrorReason::ERROR_REASON_UNKNOWN_ENUM_VALUE);
+}
+
+TEST_F(CheckTest, ADiskThatIsOlderThanTheStoreIsRemovedOnlyWhenItIsNamed) {
+  const std::string path = agent_.paths().Volume("disk-orphan01");
+  Plant(path);
+  std::filesystem::last_write_time(
+      path, std::filesystem::file_time_type::clock::now() - std::chrono::hours(1));
+  EXPECT_THAT(Found(), UnorderedElementsAre("LOST_DISK disk-orphan01.qcow2"));
+  EXPECT_EQ(agent_.Run(Repair()).state(), Operation::SUCCESS);
+  EXPECT_EQ(agent_.Run(Repair({Finding::ORPHANED_DISK})).state(), Operation::SUCCESS);
+  EXPECT_TRUE(std::filesystem::exists(path));
+  EXPECT_EQ(agent_.Run(Repair({Finding::LOST_DISK})).state(), Operation::SUCCESS);
+  EXPECT_FALSE(std::filesystem::exists(path));
 }
 
 TEST_F(CheckTest, ADryRunRemovesNothing) {

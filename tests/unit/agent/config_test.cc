@@ -67,6 +67,7 @@ TEST(Config, ReadsEveryKey) {
     boot_start = "never"
     boot_start_parallel = 23
     boot_start_delay = "24s"
+    emulated_vcpu_growth = true
     [rescue]
     image_id = "img-rescue00"
     [[network]]
@@ -117,6 +118,7 @@ TEST(Config, ReadsEveryKey) {
   EXPECT_EQ(config->operations.boot_start, "never");
   EXPECT_EQ(config->operations.boot_start_parallel, 23);
   EXPECT_EQ(config->operations.boot_start_delay, absl::Seconds(24));
+  EXPECT_TRUE(config->operations.emulated_vcpu_growth);
   EXPECT_EQ(config->rescue.image_id, "img-rescue00");
   EXPECT_EQ(config->rescue.iso, "");
   ASSERT_EQ(config->networks.size(), 2u);

@@ -175,6 +175,23 @@ TEST_F(ResizeOnlineTest, AnOfflineResizeThatFailsReturnsEverything) {
   ExpectLive(2, 256, 256);
 }
 
+TEST_F(ResizeOnlineTest, RefusesVcpusWithoutKvmUnlessTheConfigurationAllowsIt) {
+  hypervisor::HostInfo info = *agent_.core().hypervisor.GetHostInfo();
+  info.kvm = false;
+  agent_.host->SetHostInfo(info);
+  const absl::Status refused = Refusal(2, 512);
+  EXPECT_EQ(ReasonOf(refused), kRefused);
+  EXPECT_THAT(refused.message(), HasSubstr("no KVM"));
+  EXPECT_EQ(MetadataOf(refused)["limit"], "1");
+  // Memory is another matter.
+  EXPECT_EQ(Resize(1, 512).state(), Operation::SUCCESS);
+  ExpectSize(1, 512, 256);
+  agent_.config.operations.emulated_vcpu_growth = true;
+  agent_.Restart();
+  EXPECT_EQ(Resize(2, 512).state(), Operation::SUCCESS);
+  ExpectSize(2, 512, 256);
+}
+
 struct RefusedSize {
   uint32_t vcpus;
   uint64_t memory_mib;

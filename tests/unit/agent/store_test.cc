@@ -6,6 +6,7 @@
 #include <sstream>
 #include <thread>
 
+#include "absl/strings/numbers.h"
 #include "common/clock.h"
 #include "common/errors.h"
 #include "gmock/gmock.h"
@@ -299,8 +300,19 @@ TEST_F(StoreTest, BringsTheSecondSchemaUpToDateAfterABackup) {
   ASSERT_TRUE(opened.ok()) << opened.status();
   EXPECT_EQ((*opened)->LoadInstances()->size(), 1u);
   EXPECT_TRUE((*opened)->LoadVolumes()->empty());
-  EXPECT_TRUE((*opened)->LoadSettings()->empty());
+  EXPECT_EQ((*opened)->LoadSettings()->size(), 1u);
   EXPECT_TRUE(std::filesystem::exists(path_ + ".backup-2"));
+}
+
+TEST_F(StoreTest, KnowsWhenItWasMade) {
+  int64_t made = 0;
+  ASSERT_TRUE(absl::SimpleAtoi(store_->LoadSettings()->at("store-made"), &made));
+  const int64_t now = absl::ToUnixSeconds(absl::Now());
+  EXPECT_LE(made, now);
+  EXPECT_GT(made, now - 600);
+  store_ = nullptr;
+  store_ = *Store::Open(path_);
+  EXPECT_EQ(store_->LoadSettings()->at("store-made"), std::to_string(made));
 }
 
 TEST_F(StoreTest, KeepsVolumesAndSettings) {
@@ -321,7 +333,8 @@ TEST_F(StoreTest, KeepsVolumesAndSettings) {
   change.put_settings = {{"a", ""}, {"b", "3"}};
   ASSERT_TRUE(store_->Apply(change).ok());
   EXPECT_TRUE(store_->LoadVolumes()->empty());
-  EXPECT_EQ(*store_->LoadSettings(), (std::map<std::string, std::string>{{"b", "3"}}));
+  EXPECT_FALSE(store_->LoadSettings()->contains("a"));
+  EXPECT_EQ(store_->LoadSettings()->at("b"), "3");
 }
 
 TEST_F(StoreTest, MakesNoBackupOfANewStore) {
