@@ -180,7 +180,7 @@ std::string PathOf(const Paths& paths, const Finding& finding) {
 // been in a store that was lost.
 bool MayBeLost(const Core& core, const std::string& path) {
   int64_t made = 0;
-  struct stat status{};
+  struct stat status {};
   return !absl::SimpleAtoi(core.ledger.settings().Get(kStoreMadeSetting), &made) ||
          stat(path.c_str(), &status) != 0 || status.st_mtim.tv_sec < made;
 }

@@ -37,6 +37,5 @@ def test_killed_at_every_boundary(world, tally, workflow):
     print(f"{len(chosen)} of {len(sites)} sites")
     for site in chosen:
         runner.run(workflow, site, crash_at(world, site))
-    world.bring_absent()
-    world.bring_image(False)
+    world.bring_empty()
     runner.finish()

@@ -9,7 +9,6 @@ from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, TypeVar
 
 from tests.crash.workflows import Workflow
 from tests.crash.world import World
-from tests.harness import truth
 from tests.harness.api import ApiError
 
 T = TypeVar("T")
@@ -97,8 +96,8 @@ class Case:
         ended = self.end(disturbed)
         world, workflow = self.world, self.workflow
         if workflow.clean_up is not None:
-            workflow.clean_up(world)
-        truth.wait_true(world.agent)
+            workflow.clean_up(world, ended)
+        world.wait_true()
         if not disturbed:
             state = world.state()
             assert state in workflow.states[ended], f"{ended}, and it is {state}"
@@ -129,6 +128,7 @@ _smooth: Dict[str, Smooth] = {}
 def smooth_run(world: World, workflow: Workflow) -> Smooth:
     """Runs the workflow once without a fault, the first time that it is asked for."""
     if workflow.name not in _smooth:
+        world.tidy()
         workflow.prepare(world)
         world.faults.fail_writes(0)
         writes = 0
@@ -162,6 +162,7 @@ class Runner:
         """Prepares, and runs the case; False when it failed."""
         world = self._world
         try:
+            world.tidy()
             workflow.prepare(world)
             case(Case(world, workflow))
         except Exception as error:
@@ -188,8 +189,8 @@ def recover(world: World) -> None:
     world.agent.start()
     world.agent.wait_connected()
     for domain in world.node.virsh("list", "--all", "--name").split():
-        if domain not in [instance["id"] for instance in world.api.instances()]:
+        instances = world.api.instances()
+        if domain not in [instance.get("domainName", instance["id"]) for instance in instances]:
             world.node.virsh("destroy", domain, check=False)
             world.node.virsh("undefine", domain)
-    world.bring_absent()
-    world.bring_image(False)
+    world.bring_empty()

@@ -15,6 +15,8 @@ OVERRIDES = {
     "limits.memory_reserve_mib": 256,
     "limits.cpu_overcommit": 64.0,
     "limits.reinstall_min_disk_gib": 1,
+    # These guests are new enough for QEMU's emulator.
+    "operations.emulated_vcpu_growth": True,
     # The tiny guest rescues itself.
     "rescue.image_id": "img-tiny0000",
 }

@@ -58,7 +58,7 @@ PICKED = sample(WORKFLOWS, chance("the workflows that meet a full disk"), 1 / 6)
 @pytest.mark.parametrize("workflow", PICKED, ids=lambda workflow: workflow.name)
 def test_full_disk_at_each_write(world, tally, workflow):
     writes = smooth_run(world, workflow).writes
-    assert 5 < writes < MOST, f"{writes} writes"
+    assert 1 < writes < MOST, f"{writes} writes"
     once = Runner(world, tally, "one write fails")
     ever = Runner(world, tally, "disk full from a write on")
     choose = chance(f"full disk under {workflow.name}")
@@ -71,8 +71,7 @@ def test_full_disk_at_each_write(world, tally, workflow):
         once.run(workflow, f"write {number} of {writes} fails", full_disk_at(world, number, 1))
     for number in choose.sample(numbers, 5 if FULL else 1):
         ever.run(workflow, f"full from write {number} on", full_disk_at(world, number, EVER))
-    world.bring_absent()
-    world.bring_image(False)
+    world.bring_empty()
     once.finish()
     ever.finish()
 
@@ -101,5 +100,4 @@ def test_each_program_fails_in_turn(world, tally, name, how):
             break
     runner.finish()
     assert number > 2, "a workflow that runs qemu-img met no failing one"
-    world.bring_absent()
-    world.bring_image(False)
+    world.bring_empty()

@@ -77,8 +77,7 @@ class Kills:
             delay = self.choose.uniform(0, LONGEST if number % 2 else LONGEST / 4)
             what = f"{self.kind} after {delay:.3f} s"
             self.runner.run(workflow, what, self._under_fault(delay))
-        self.world.bring_absent()
-        self.world.bring_image(False)
+        self.world.bring_empty()
         self.runner.finish()
 
 

@@ -143,7 +143,7 @@ class Soak:
 
 
 def soak(world, guests: int, operations: int, seconds: float) -> Soak:
-    world.bring_absent()
+    world.bring_empty()
     made = Soak(world, guests, f"soak of {operations}")
     made.run(operations, seconds)
     made.clean_up()

@@ -9,16 +9,14 @@ import dataclasses
 import re
 from typing import Callable, Dict, Optional, Tuple
 
+from tests.crash.surroundings import HAND_MADE, HAND_MADE_UUID, VOLUME
 from tests.crash.world import IMAGE, INSTANCE, PASSWORD_HASH, World
-
-ROGUE = """\
-<domain type='qemu'><name>{name}</name><memory unit='MiB'>32</memory>
-<os><type>hvm</type></os></domain>
-"""
 
 # Long enough for a guest that is ready, short enough for one that is not.
 SOFT = {"mode": "STOP_MODE_SOFT", "timeout": "20s"}
+TARGET = {"instanceId": INSTANCE}
 HARD = {"mode": "STOP_MODE_HARD"}
+ROGUE_UUID = "11111111-2222-4333-8444-555555555555"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,8 +35,9 @@ class Workflow:
     check: Optional[Callable[[World, dict, str], None]] = None
     # Without a fault it ends so.
     ends: str = "SUCCESS"
-    # Takes back what `prepare` did beside the instance and the image.
-    clean_up: Optional[Callable[[World], None]] = None
+    # Takes back what `prepare` did that would be in the way of the looks at the host, given how the
+    # operation ended.
+    clean_up: Optional[Callable[[World, str], None]] = None
     # Its guest is running at first and can be killed.
     has_guest: bool = False
     # Another entry makes the same writes, sooner: a full run lets a quarter of them fail.
@@ -46,15 +45,22 @@ class Workflow:
 
 
 def of_instance(method: str, **fields):
-    return f"InstanceService/{method}", lambda world, request_id: {
-        "instanceId": INSTANCE,
-        **fields,
-    }
+    return f"InstanceService/{method}", lambda world, request_id: {**TARGET, **fields}
 
 
 def check_size(world: World, request: dict, ended: str) -> None:
     vcpus = request["vcpus"] if ended == "SUCCESS" else 1
     assert world.size() == (vcpus, vcpus), f"{world.size()} vCPUs after {ended}"
+
+
+def check_size_online(world: World, request: dict, ended: str) -> None:
+    """What a guest has got of vCPUs is not taken from it: the record then has them, too."""
+    recorded, defined = world.size()
+    assert recorded == defined, f"{world.size()} vCPUs after {ended}"
+    if ended == "SUCCESS":
+        assert recorded == request["vcpus"], f"{recorded} vCPUs after {ended}"
+    memory = request["memoryMib"] if ended == "SUCCESS" else "128"
+    assert world.instance()["spec"]["memoryMib"] == memory, f"memory after {ended}"
 
 
 def check_reinstalled(world: World, request: dict, ended: str) -> None:
@@ -91,15 +97,57 @@ def check_image(world: World, request: dict, ended: str) -> None:
 def add_rogue(world: World) -> None:
     """Somebody else's domain has the name: ours cannot be defined."""
     world.bring_absent()
-    if INSTANCE not in world.node.virsh("list", "--all", "--name").split():
-        xml = world.node.dir / "tmp/rogue.xml"
-        xml.write_text(ROGUE.format(name=INSTANCE))
-        world.node.virsh("define", xml)
+    world.around.add_domain(INSTANCE, ROGUE_UUID)
 
 
-def remove_rogue(world: World) -> None:
+def remove_rogue(world: World, _ended: str) -> None:
     assert world.node.virsh("domstate", INSTANCE) == "shut off", "the other's domain is left alone"
-    world.node.virsh("undefine", INSTANCE)
+    world.around.remove_domain(INSTANCE)
+
+
+def check_kept(world: World, _request: dict, ended: str) -> None:
+    assert world.around.has_volume() == (ended == "SUCCESS"), f"the volume after {ended}"
+
+
+def check_taken(world: World, _request: dict, ended: str) -> None:
+    assert world.around.has_volume() == (ended != "SUCCESS"), f"the volume after {ended}"
+
+
+def add_hand_made(world: World) -> None:
+    world.bring_absent()
+    world.around.add_domain()
+
+
+def check_adopted(world: World, _request: dict, ended: str) -> None:
+    """Ours or as it was, with the metadata and the automatic start that belong to that."""
+    adopted = ended == "SUCCESS"
+    assert (world.state() != "absent") == adopted
+    assert ("urn:cvm:agent" in world.node.virsh("dumpxml", HAND_MADE)) == adopted
+    start = re.search(r"Autostart: +(\w+)", world.node.virsh("dominfo", HAND_MADE))[1]
+    assert start == ("disable" if adopted else "enable"), f"{start} after {ended}"
+
+
+def check_wanted_on(world: World, _request: dict, _ended: str) -> None:
+    assert world.instance()["wantedPower"] == "WANTED_POWER_ON", "it is to start after the boot"
+
+
+def check_maintenance(world: World, request: dict, ended: str) -> None:
+    reason = world.around.maintenance().get("reason")
+    assert (reason == request["reason"]) == (ended == "SUCCESS"), f"{reason} after {ended}"
+
+
+def add_disorder(world: World) -> None:
+    """A disk of nobody's, and a definition that somebody changed."""
+    world.bring_stopped()
+    world.around.add_orphan()
+    world.node.virsh("setvcpus", INSTANCE, "2", "--config")
+
+
+def check_repaired(world: World, ended: str) -> None:
+    orphan, vcpus = world.around.has_orphan(), world.size()[1]
+    assert ended != "SUCCESS" or (orphan, vcpus) == (False, 1), (ended, orphan, vcpus)
+    world.around.remove_orphan()
+    world.node.virsh("setvcpus", INSTANCE, "1", "--config")
 
 
 def _workflow(name, action, method_and_request, prepare, success, failure, **more) -> Workflow:
@@ -122,6 +170,7 @@ def _update(world: World, request_id: str) -> dict:
 
 _ANY = ("absent", "STOPPED", "RUNNING", "SHUTDOWN", "LAUNCH_FAILED")
 _RESIZE = {"vcpus": 2, "memoryMib": "160"}
+_REPAIR = {"kinds": ["ORPHANED_DISK", "DEFINITION_DRIFT"]}
 
 WORKFLOWS = [
     _workflow(
@@ -150,6 +199,27 @@ WORKFLOWS = [
         ("LAUNCH_FAILED",),
         ends="FAILED",
         clean_up=remove_rogue,
+    ),
+    _workflow(
+        "create, with a kept disk",
+        "CREATE_INSTANCE",
+        (
+            "InstanceService/CreateInstance",
+            lambda world, _: {**world.creation([{"id": VOLUME}]), "start": "START_NO"},
+        ),
+        World.bring_volume,
+        ("STOPPED",),
+        ("LAUNCH_FAILED",),
+        check=check_taken,
+    ),
+    _workflow(
+        "adopt",
+        "ADOPT_INSTANCE",
+        ("InstanceService/AdoptInstance", lambda world, _: {**TARGET, "uuid": HAND_MADE_UUID}),
+        add_hand_made,
+        ("STOPPED",),
+        ("absent",),
+        check=check_adopted,
     ),
     _workflow(
         "start",
@@ -217,6 +287,16 @@ WORKFLOWS = [
         has_guest=True,
     ),
     _workflow(
+        "resize, online",
+        "RESIZE_INSTANCE",
+        of_instance("ResizeInstance", online=True, vcpus=2, memoryMib="112", timeout="20s"),
+        World.bring_ready,
+        ("RUNNING",),
+        ("RUNNING",),
+        check=check_size_online,
+        has_guest=True,
+    ),
+    _workflow(
         "reinstall",
         "REINSTALL_INSTANCE",
         of_instance("ReinstallInstance", forceStop=True, keepImageLogin=True),
@@ -281,6 +361,44 @@ WORKFLOWS = [
         ("absent",),
         ("RUNNING", "STOPPED"),
         has_guest=True,
+    ),
+    _workflow(
+        "delete, a disk kept",
+        "DELETE_INSTANCE",
+        of_instance("DeleteInstance", keepDiskIds=[VOLUME]),
+        World.bring_running,
+        ("absent",),
+        ("RUNNING", "STOPPED"),
+        check=check_kept,
+        has_guest=True,
+    ),
+    _workflow(
+        "stop of all guests",
+        "STOP_GUESTS",
+        ("HostService/StopGuests", lambda *_: {"budget": "20s"}),
+        World.bring_ready,
+        ("STOPPED",),
+        ("RUNNING", "STOPPED"),
+        check=check_wanted_on,
+        has_guest=True,
+    ),
+    _workflow(
+        "maintenance",
+        "SET_MAINTENANCE",
+        ("HostService/SetMaintenance", lambda _, request_id: {"on": True, "reason": request_id}),
+        World.bring_stopped,
+        ("STOPPED",),
+        ("STOPPED",),
+        check=check_maintenance,
+    ),
+    _workflow(
+        "repair of the host",
+        "REPAIR_HOST",
+        ("HostService/RepairHost", lambda *_: _REPAIR),
+        add_disorder,
+        ("STOPPED",),
+        ("STOPPED",),
+        clean_up=check_repaired,
     ),
     _workflow(
         "import of an image",

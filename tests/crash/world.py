@@ -5,8 +5,9 @@ import itertools
 import re
 import shutil
 import subprocess
-from typing import Dict, List, Optional
+from typing import Dict, List, Optional, Sequence
 
+from tests.crash.surroundings import HAND_MADE, VOLUME, Surroundings
 from tests.harness import leaks, tiny, truth
 from tests.harness.agent import Agent
 from tests.harness.api import ApiError
@@ -16,6 +17,7 @@ from tests.harness.waiting import wait_until
 INSTANCE = "ins-crash001"
 IMAGE = "img-crash001"
 SOURCE = "crash.qcow2"
+NEW_DISKS = ({"id": VOLUME, "sizeBytes": str(tiny.GIB)},)
 # Of "crash".
 PASSWORD_HASH = (
     "$6$saltsalt$qFmFH.bQmmtXzyBY0s9v7Oicd2z4XSIecDzlB5KiA2/"
@@ -45,6 +47,7 @@ class World:
         self.node = agent.node
         self.faults = faults
         self.image_id = image_id
+        self.around = Surroundings(agent)
         self._ids = itertools.count(1)
         self._shapes: Dict[str, leaks.Snapshot] = {}
         self._make_source()
@@ -89,22 +92,40 @@ class World:
     def size(self) -> tuple:
         """vCPUs as the record and as the domain's definition have them."""
         xml = self.node.virsh("dumpxml", "--inactive", INSTANCE)
-        return self.instance()["spec"]["vcpus"], int(re.search(r"<vcpu[^>]*>(\d+)<", xml)[1])
+        defined = re.search(r"<vcpu[^>]* current='(\d+)'|<vcpu[^>]*>(\d+)<", xml)
+        return self.instance()["spec"]["vcpus"], int(defined[1] or defined[2])
+
+    def wait_true(self) -> None:
+        """Until what the agent says is true of the host."""
+        truth.wait_true(self.agent, foreign=[HAND_MADE])
 
     # Getting there, without a fault
 
-    def creation(self) -> dict:
+    def creation(self, data_disks: Sequence[dict] = NEW_DISKS) -> dict:
         spec = tiny.spec(
             self.image_id,
             memoryMib="128",
+            maxVcpus=2,
             systemDisk={"id": "disk-crash000", "sizeBytes": str(tiny.GIB)},
-            dataDisks=[{"id": "disk-crash001", "sizeBytes": str(tiny.GIB)}],
+            dataDisks=data_disks,
             nics=[{}],
         )
         return {"instanceId": INSTANCE, "spec": spec}
 
     def do(self, method: str, **request) -> None:
         self.api.do(f"InstanceService/{method}", {"instanceId": INSTANCE, **request})
+
+    def tidy(self) -> None:
+        """Nothing is on the host that workflows have beside the instance and the image."""
+        if (self.instance() or {}).get("adopted"):
+            self.bring_absent()
+        self.around.tidy()
+
+    def bring_empty(self) -> None:
+        """Nothing at all."""
+        self.tidy()
+        self.bring_absent()
+        self.bring_image(False)
 
     def bring_absent(self) -> None:
         if self.state() != "absent":
@@ -149,6 +170,13 @@ class World:
             self.bring_running()
             self.do("EnterRescue", login={"passwordHash": PASSWORD_HASH}, forceStop=True)
 
+    def bring_volume(self) -> None:
+        """No instance, and the data disk that it had is kept."""
+        if not self.around.has_volume():
+            self.bring_stopped()
+            self.do("DeleteInstance", keepDiskIds=[VOLUME])
+        self.bring_absent()
+
     def bring_image(self, wanted: bool) -> None:
         if wanted == (self.image_state() == "READY"):
             return
@@ -169,7 +197,7 @@ class World:
 
     def learn_shapes(self) -> None:
         """Takes in what the host holds in each state in which no fault has happened."""
-        self.bring_image(False)
+        self.bring_empty()
         for name, bring in (
             ("absent", self.bring_absent),
             ("STOPPED", self.bring_stopped),
@@ -177,7 +205,7 @@ class World:
             ("RESCUE", self.bring_rescue),
         ):
             bring()
-            truth.wait_true(self.agent)
+            self.wait_true()
             self._shapes[name] = self._take()
 
     def _take(self) -> leaks.Snapshot:
@@ -210,11 +238,16 @@ class World:
         """What the host holds more or less than in this state without a fault."""
         state = self.state()
         shape = {"SHUTDOWN": "STOPPED", "LAUNCH_FAILED": "absent"}.get(state, state)
+        if (self.instance() or {}).get("adopted"):
+            # All that there is of it is the domain that was there before.
+            shape = "absent"
         assert shape in self._shapes, f"{INSTANCE} is {state}"
         expected = leaks.Snapshot({k: list(v) for k, v in self._shapes[shape].lines.items()})
         if self.image_state() == "READY":
             file = self.agent.state_dir / "images" / f"{IMAGE}.qcow2"
-            expected.lines["file"] = sorted([*expected.lines["file"], str(file)])
+            expected.lines["file"].append(str(file))
+        for kind, line in self.around.lines():
+            expected.lines.setdefault(kind, []).append(line)
         return leaks.settled_difference(expected, self._take)
 
 

@@ -2,7 +2,7 @@
 """Whether what an agent says is true of its host: instances, domains, files, taps, operations."""
 
 import re
-from typing import Dict, List, Optional
+from typing import Dict, Iterable, List, Optional
 
 from tests.harness.agent import Agent
 from tests.harness.waiting import wait_until
@@ -44,9 +44,9 @@ def disks_of(instance: dict) -> List[str]:
     return [disk["id"] for disk in disks]
 
 
-def disagreements(agent: Agent) -> List[str]:
+def disagreements(agent: Agent, foreign: Iterable[str] = ()) -> List[str]:
     """What the agent says and what its host holds, where the two differ. Of domains and files, the
-    host's are all the agent's."""
+    host's are all the agent's, but for the domains that are called `foreign`."""
     found = []
 
     def compare(what, ours, theirs) -> None:
@@ -56,24 +56,29 @@ def disagreements(agent: Agent) -> List[str]:
             found.append(f"{what}: {name} is left over")
 
     instances = {entry["id"]: entry for entry in agent.api.instances()}
-    present = {name: entry for name, entry in instances.items() if _has_domain(entry)}
+    present = {_domain(entry): entry for entry in instances.values() if _has_domain(entry)}
+    # The disks of a domain that was taken over are somebody else's, and it has no folder.
+    ours = [entry for entry in present.values() if not entry.get("adopted")]
     unfinished = agent.api.call("OperationService/ListOperations", {"unfinishedOnly": True})
     for operation in unfinished.get("operations", []):
         found.append(f"unfinished: {operation}")
     seen = domains(agent.node)
-    compare("domains", present, seen)
+    compare("domains", present, set(seen) - (set(foreign) - set(present)))
     for name, instance in instances.items():
         if instance["state"] not in DOMAIN_STATES:
             found.append(f"{name} is {instance['state']}")
-        elif seen.get(name) != DOMAIN_STATES[instance["state"]]:
-            found.append(f"{name} is {instance['state']}, its domain {seen.get(name)}")
+            continue
+        domain = seen.get(_domain(instance)) if _has_domain(instance) else None
+        if domain != DOMAIN_STATES[instance["state"]]:
+            found.append(f"{name} is {instance['state']}, its domain {domain}")
     listing = agent.node.run(["sh", "-c", LISTING.format(state=agent.state_dir)]).stdout
     volumes, folders, images, links, names, qemus = [
         part.split() for part in listing.split("==\n")
     ]
-    disks = [f"{disk}.qcow2" for entry in present.values() for disk in disks_of(entry)]
-    compare("volumes", disks, volumes)
-    compare("instance folders", present, folders)
+    kept = agent.api.call("VolumeService/ListVolumes").get("volumes", [])
+    disks = [disk for entry in ours for disk in disks_of(entry)] + [disk["id"] for disk in kept]
+    compare("volumes", [f"{disk}.qcow2" for disk in disks], volumes)
+    compare("instance folders", [entry["id"] for entry in ours], folders)
     listed = agent.api.call("ImageService/ListImages").get("images", [])
     for image in listed:
         if image["state"] != "READY":
@@ -92,16 +97,20 @@ def disagreements(agent: Agent) -> List[str]:
     return found
 
 
+def _domain(instance: dict) -> str:
+    return instance.get("domainName", instance["id"])
+
+
 def _has_domain(instance: dict) -> bool:
     return instance["state"] != "LAUNCH_FAILED"
 
 
-def wait_true(agent: Agent, timeout: float = 60) -> None:
-    """Waits until nothing disagrees; what the agent sees comes a moment later."""
+def wait_true(agent: Agent, foreign: Iterable[str] = (), timeout: float = 60) -> None:
+    """Waits until there are no `disagreements`; what the agent sees comes a moment later."""
     found: List[str] = []
 
     def agrees() -> bool:
-        found[:] = disagreements(agent)
+        found[:] = disagreements(agent, foreign)
         return not found
 
     try:

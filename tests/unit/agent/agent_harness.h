@@ -105,7 +105,8 @@ class AgentHarness {
 
   // Writes a small qcow2 into the import folder and returns its name.
   std::string MakeSourceImage(const std::string& name);
-  // Imports one as `id`.
+  // There is an image `id`, as an import of one leaves it. No operation: another agent has imported
+  // it, once in this process.
   void ImportBase(const std::string& id = "img-base0000",
                   const v1::GuestProperties& properties = {});
   v1::ImportImageRequest ImportRequest(const std::string& id, const std::string& request_id);
