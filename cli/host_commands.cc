@@ -10,6 +10,7 @@
 #include "cli/parse.h"
 #include "cli/session.h"
 #include "cli/views.h"
+#include "cli/watching.h"
 #include "common/clock.h"
 #include "common/errors.h"
 #include "fmt/format.h"
@@ -125,31 +126,16 @@ void AddCheck(Command group) {
 }
 
 void AddEvents(Command group) {
-  const auto duration_text = std::make_shared<std::string>();
+  const auto duration = std::make_shared<std::string>();
   Command command =
       group.Sub("events", "Show what happened on the host and what happens, till Ctrl-C");
-  command.Text("--duration", duration_text.get(), "DURATION", "End after this long");
-  command.Run([duration_text](Session& session) {
-    absl::Time end = absl::InfiniteFuture();
-    if (!duration_text->empty()) {
-      const auto duration = ParseDuration(*duration_text);
-      if (!duration.ok()) return session.Fail(About("--duration", duration.status()));
-      session.LimitTo(*duration);
-      end = absl::Now() + *duration;
-    }
-    const auto client = session.client();
-    if (!client.ok()) return session.Fail(client.status());
-    int code = kExitOk;
-    const absl::Status status = (*client)->WatchEvents([&](const agent::v1::HostEvent& event) {
-      code = session.PrintEvent(event, event.instance_id(), HostEventLine(event, session.style()));
-      return code == kExitOk;
-    });
-    if (status.ok()) return code;
-    // As long as was asked for. The deadline on the wire is rounded up to milliseconds.
-    if (absl::IsDeadlineExceeded(status) && absl::Now() + absl::Milliseconds(5) >= end) {
-      return static_cast<int>(kExitOk);
-    }
-    return session.Fail(status);
+  command.Text("--duration", duration.get(), "DURATION", "End after this long");
+  command.Run([duration](Session& session) {
+    return Watch<agent::v1::HostEvent>(
+        session, *duration, &Client::WatchEvents, [&session](const agent::v1::HostEvent& event) {
+          return session.PrintEvent(event, event.instance_id(),
+                                    HostEventLine(event, session.style()));
+        });
   });
 }
 

@@ -9,6 +9,7 @@
 #include "cli/parse.h"
 #include "cli/session.h"
 #include "cli/views.h"
+#include "cli/watching.h"
 #include "common/clock.h"
 #include "common/status_macros.h"
 
@@ -214,28 +215,12 @@ void AddWatch(Command group) {
   command.Text("--duration", &arguments->duration, "DURATION", "End after this long");
   command.Run([arguments](Session& session) {
     if (arguments->json) session.set_format(OutputFormat::kJson);
-    absl::Time end = absl::InfiniteFuture();
-    if (!arguments->duration.empty()) {
-      const auto duration = ParseDuration(arguments->duration);
-      if (!duration.ok()) return session.Fail(About("--duration", duration.status()));
-      session.LimitTo(*duration);
-      end = absl::Now() + *duration;
-    }
-    const auto client = session.client();
-    if (!client.ok()) return session.Fail(client.status());
-    int code = kExitOk;
-    const absl::Status status =
-        (*client)->WatchInstances([&](const agent::v1::InstanceEvent& event) {
-          code = session.PrintEvent(event, event.instance().id(),
+    return Watch<agent::v1::InstanceEvent>(
+        session, arguments->duration, &Client::WatchInstances,
+        [&session](const agent::v1::InstanceEvent& event) {
+          return session.PrintEvent(event, event.instance().id(),
                                     InstanceEventLine(event, absl::Now(), session.style()));
-          return code == kExitOk;
         });
-    if (status.ok()) return code;
-    // As long as was asked for. The deadline on the wire is rounded up to milliseconds.
-    if (absl::IsDeadlineExceeded(status) && absl::Now() + absl::Milliseconds(5) >= end) {
-      return static_cast<int>(kExitOk);
-    }
-    return session.Fail(status);
   });
 }
 

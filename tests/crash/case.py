@@ -24,7 +24,7 @@ def chance(what: str) -> random.Random:
     return random.Random(zlib.crc32(f"{SEED} {what}".encode()))
 
 
-def sample(items: Sequence[T], choose: random.Random, share: float = 0.25) -> List[T]:
+def sample(items: Sequence[T], choose: random.Random, share: float) -> List[T]:
     """All of them in a full run, otherwise that share, in their order."""
     if FULL:
         return list(items)

@@ -152,6 +152,14 @@ def test_a_build_that_fails_fails(context, monkeypatch, tmp_path):
     assert "/nonexistent" in cases[0].detail
 
 
+def test_what_is_of_the_full_run_only_runs_there(context, monkeypatch):
+    monkeypatch.setattr(steps.Build, "run", lambda *_: [Case("built", Outcome.FAILED)])
+    step = steps.Ctest("test", "good", full_only=True)
+    assert step.run(context, "fake") == []
+    full = steps.Context(results=context.results, full=True)
+    assert [case.name for case in step.run(full, "fake")] == ["built"]
+
+
 def test_bench_lines_are_found_beneath_ctests_numbers(tree, context):
     run(tree, context, "good", verbose=True)
     assert context.bench_lines == ["BENCH name=x value=1"]

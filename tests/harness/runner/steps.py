@@ -191,8 +191,12 @@ class Ctest:
     verbose: bool = False
     timeout: int = 900
     limit: int = 3600
+    # Part of `tests/run all` only.
+    full_only: bool = False
 
     def run(self, context: Context, suite: str) -> List[Case]:
+        if self.full_only and not context.full:
+            return []
         failed = Build(self.flavour).run(context, suite)
         if failed:
             return failed

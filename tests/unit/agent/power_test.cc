@@ -97,6 +97,7 @@ TEST_F(PowerTest, FailsASoftStopAtItsTimeoutAndLeavesTheGuestOn) {
     return agent_.host->Calls(FakeMethod::kShutdownDomain) >= 3;
   }));
   EXPECT_EQ(agent_.engine().Get(submitted->id())->state(), Operation::OPERATING);
+  agent_.Advance(absl::Minutes(9));
   const Operation operation = agent_.WaitEndAdvancing(submitted->id());
   EXPECT_EQ(operation.state(), Operation::FAILED);
   EXPECT_EQ(ReasonOf(operation), ErrorReason::ERROR_REASON_SOFT_STOP_TIMED_OUT);
