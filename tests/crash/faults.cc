@@ -2,9 +2,9 @@
 //
 // Loaded by LD_PRELOAD into the agent and its qemu-img. Counts the calls that change something
 // below the folder CVM_FAULT_ROOT, makes the wanted ones fail as on a full disk, and writes the
-// order of changes and syncs down. tests/harness/faults.py sets it up: CVM_FAULT_CONTROL names a
-// file that holds a Control and is shared by all of the processes; CVM_FAULT_TRACE a file for the
-// order.
+// order of changes and syncs down. tests/harness/faults.py and tests/crash/with_faults set it up:
+// CVM_FAULT_CONTROL names a file that holds a Control and is shared by all of the processes;
+// CVM_FAULT_TRACE a file for the order.
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -22,20 +22,11 @@
 #include <cstring>
 #include <string_view>
 
+#include "tests/crash/fault_control.h"
+
 namespace {
 
-struct Control {
-  std::atomic<uint64_t> calls;
-  // The number of the first call that fails, from 1; 0: none.
-  std::atomic<uint64_t> fail_at;
-  // How many calls fail, one after the other.
-  std::atomic<uint64_t> fail_count;
-  std::atomic<uint64_t> failed;
-  std::atomic<uint64_t> trace;
-  // The call that failed last, for people.
-  char last[472];
-};
-static_assert(sizeof(Control) == 512);
+using cvm::faults::Control;
 
 Control* control = nullptr;
 char root[PATH_MAX];

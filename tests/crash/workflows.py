@@ -40,8 +40,6 @@ class Workflow:
     clean_up: Optional[Callable[[World, str], None]] = None
     # Its guest is running at first and can be killed.
     has_guest: bool = False
-    # Another entry makes the same writes, sooner: a full run lets a quarter of them fail.
-    same_writes: bool = False
 
 
 def of_instance(method: str, **fields):
@@ -180,7 +178,6 @@ WORKFLOWS = [
         World.bring_absent,
         ("RUNNING",),
         ("LAUNCH_FAILED",),
-        same_writes=True,
     ),
     _workflow(
         "create, not started",

@@ -11,7 +11,7 @@ from typing import Callable, List, NamedTuple, Tuple
 from tests.harness import env
 from tests.harness.agent import Agent
 
-# As tests/crash/faults.cc lays it out.
+# As tests/crash/fault_control.h lays it out.
 CONTROL_BYTES = 512
 WORDS = struct.Struct("=5Q")
 EVER = (1 << 64) - 1

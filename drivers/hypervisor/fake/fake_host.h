@@ -82,6 +82,8 @@ class FakeHost {
   void LoseNextAnswer(FakeMethod method, absl::Status status);
   // The next call of the method blocks until ReleaseHung(), Disconnect() or the end of its caller.
   void HangNext(FakeMethod method);
+  // What these three have set up and no call has met yet is forgotten.
+  void ForgetFaults();
   // Whether a call hangs, waiting for that up to `timeout`.
   bool WaitForHung(FakeMethod method, absl::Duration timeout = absl::Seconds(10));
   void ReleaseHung(FakeMethod method, HungOutcome outcome);

@@ -27,6 +27,15 @@ void FakeHost::HangNext(FakeMethod method) {
   faults_[method].hang_next = true;
 }
 
+void FakeHost::ForgetFaults() {
+  MutexLock lock(mutex_);
+  for (auto& [method, faults] : faults_) {
+    faults.failures.clear();
+    faults.lost_answer.reset();
+    faults.hang_next = false;
+  }
+}
+
 bool FakeHost::WaitForHung(FakeMethod method, absl::Duration timeout) {
   const auto deadline = std::chrono::steady_clock::now() + absl::ToChronoNanoseconds(timeout);
   MutexLock lock(mutex_);

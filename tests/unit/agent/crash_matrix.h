@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Kills the agent at every instant that matters of a workflow, starts it again, and looks whether
-// what it then says of the operation is what is true of the host.
+// what it then says of the operation is what is true of the host. Run by tests/crash/with_faults it
+// lets each write of the workflow fail instead.
 #pragma once
 
 #include <functional>
 #include <string>
-#include <vector>
 
 #include "gtest/gtest.h"
+#include "tests/crash/fault_control.h"
 #include "tests/unit/agent/agent_harness.h"
 
 namespace cvm::agent::core {
@@ -28,49 +29,10 @@ class CrashMatrixTest : public ::testing::Test {
   }
 
   // For every site: `prepare`, the operation with a crash at the site, a restart, `check` with the
-  // ended operation.
+  // ended operation. With faults.cc loaded, for every write instead: it fails as on a full disk;
+  // `check` then only when the operation ends as it does without a fault, else it must have failed.
   void ForEverySite(const std::function<void()>& prepare, const Submit& submit,
-                    const std::function<void(const Operation&)>& check, size_t at_least) {
-    size_t sites = 0;
-    bool reached = true;
-    for (size_t site = 0; reached; ++site) {
-      prepare();
-      if (HasFatalFailure()) return;
-      const std::string request_id = "request-" + std::to_string(++requests_);
-      agent_.crash_sites.Arm(site);
-      const auto submitted = submit(request_id);
-      if (!submitted.ok() && agent_.crash_sites.crashed()) {
-        // Killed before anything was written down: it never happened.
-        agent_.crash_sites.Disarm();
-        agent_.Restart();
-        agent_.ExpectNothingLeftOver();
-        sites = site + 1;
-        continue;
-      }
-      ASSERT_TRUE(submitted.ok()) << submitted.status();
-      reached = agent_.WaitCrashOrEnd(submitted->id());
-      const std::vector<std::string> passed = agent_.crash_sites.passed();
-      agent_.crash_sites.Disarm();
-      SCOPED_TRACE(reached ? passed.back() : "no crash");
-      if (reached) {
-        ASSERT_EQ(passed.size(), site + 1);
-        agent_.Restart();
-        sites = site + 1;
-      }
-      const Operation operation = agent_.WaitEndAdvancing(submitted->id());
-      EXPECT_NE(operation.state(), Operation::OPERATING);
-      agent_.ExpectNothingLeftOver();
-      check(operation);
-      // The client that had no answer asks again.
-      const auto replay = submit(request_id);
-      ASSERT_TRUE(replay.ok()) << replay.status();
-      EXPECT_EQ(replay->id(), operation.id());
-      EXPECT_EQ(replay->state(), operation.state());
-      if (HasFailure()) return;
-    }
-    // The sites were really there.
-    EXPECT_GE(sites, at_least);
-  }
+                    const std::function<void(const Operation&)>& check, size_t at_least);
 
   void DeleteIfThere() {
     if (agent_.Find(kId) == nullptr) return;
@@ -140,6 +102,12 @@ class CrashMatrixTest : public ::testing::Test {
 
   AgentHarness agent_;
   int requests_ = 0;
+  // The operation is what tidies up after `prepare`.
+  bool begins_untidy_ = false;
+
+ private:
+  void ForEveryWrite(faults::Control& faults, const std::function<void()>& prepare,
+                     const Submit& submit, const std::function<void(const Operation&)>& check);
 };
 
 }  // namespace cvm::agent::core

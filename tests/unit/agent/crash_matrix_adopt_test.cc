@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <filesystem>
+
 #include "tests/unit/agent/crash_matrix.h"
 
 #include "common/file.h"
@@ -69,7 +71,7 @@ TEST_F(CrashMatrixAdoptTest, AdoptThatFailsAndIsUndone) {
   const std::string uuid = AddHandMadeDomain();
   ForEverySite(
       [&] {
-        ASSERT_EQ(agent_.Find(kId), nullptr);
+        LetGo();
         ASSERT_TRUE(agent_.host->SetHostAutostart(uuid, true).ok());
         agent_.host->FailNext(FakeMethod::kSetAutostart,
                               Error(ErrorReason::ERROR_REASON_HYPERVISOR_ERROR, "no"));
@@ -77,10 +79,7 @@ TEST_F(CrashMatrixAdoptTest, AdoptThatFailsAndIsUndone) {
       [&](const std::string& id) { return Adopt(id); },
       [&](const Operation& operation) {
         // A crash between the failure and its being written down lets the step be run again.
-        if (operation.state() == Operation::SUCCESS) {
-          LetGo();
-          return;
-        }
+        if (operation.state() == Operation::SUCCESS) return;
         EXPECT_EQ(agent_.Find(kId), nullptr);
         EXPECT_EQ(agent_.host->FindSpec(uuid)->metadata, "");
         EXPECT_TRUE(agent_.host->Autostart(uuid));
@@ -90,18 +89,22 @@ TEST_F(CrashMatrixAdoptTest, AdoptThatFailsAndIsUndone) {
 
 TEST_F(CrashMatrixAdoptTest, RepairHost) {
   const std::string orphan = agent_.paths().Volume("disk-orphan01");
+  const auto repair = [&](const std::string& id) {
+    v1::RepairHostRequest request;
+    request.set_request_id(id);
+    return agent_.hosts().Repair(agent_.caller, request);
+  };
+  begins_untidy_ = true;
   ForEverySite(
       [&] {
+        // What a repair that was refused or that failed has left.
+        if (agent_.Find(kId) != nullptr) agent_.WaitEndAdvancing(repair("")->id());
         MakeStopped();
         ASSERT_TRUE(agent_.host->RemoveDomain(agent_.UuidOf(kId)).ok());
         ASSERT_TRUE(WriteFileAtomically(orphan, "planted", 0600).ok());
         agent_.Settle();
       },
-      [&](const std::string& id) {
-        v1::RepairHostRequest request;
-        request.set_request_id(id);
-        return agent_.hosts().Repair(agent_.caller, request);
-      },
+      repair,
       [&](const Operation& operation) {
         EXPECT_EQ(operation.state(), Operation::SUCCESS) << operation.ShortDebugString();
         ExpectPower(v1::STOPPED, PowerState::kStopped);

@@ -79,6 +79,9 @@ TEST_F(CrashMatrixReinstallTest, ReinstallThatFailsAndIsUndone) {
   std::string disk;
   ForEverySite(
       [&] {
+        if (agent_.Find(kId) != nullptr && agent_.Find(kId)->install_generation() > 0) {
+          DeleteIfThere();
+        }
         MakeRunning();
         disk = agent_.Find(kId)->spec().system_disk().id();
         agent_.host->FailNext(FakeMethod::kStartDomain,
@@ -111,7 +114,7 @@ TEST_F(CrashMatrixReinstallTest, EnterRescue) {
 TEST_F(CrashMatrixReinstallTest, EnterRescueThatFailsAndIsUndone) {
   ForEverySite(
       [&] {
-        MakeRunning();
+        LeaveRescue();
         agent_.host->FailNext(FakeMethod::kStartDomain,
                               Error(ErrorReason::ERROR_REASON_HYPERVISOR_ERROR, "no"));
       },
@@ -130,7 +133,7 @@ TEST_F(CrashMatrixReinstallTest, EnterRescueThatFailsAndIsUndone) {
 TEST_F(CrashMatrixReinstallTest, ExitRescue) {
   ForEverySite(
       [&] {
-        MakeRunning();
+        LeaveRescue();
         ASSERT_EQ(agent_.Run(EnterRescue("")).state(), Operation::SUCCESS);
         agent_.Settle();
       },

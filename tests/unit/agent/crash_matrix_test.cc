@@ -166,6 +166,7 @@ TEST_F(CrashMatrixTest, Resize) {
 TEST_F(CrashMatrixTest, ResizeThatFailsAndIsUndone) {
   ForEverySite(
       [&] {
+        if (agent_.Find(kId) != nullptr && agent_.Find(kId)->spec().vcpus() > 1) DeleteIfThere();
         MakeRunning();
         agent_.host->FailNext(FakeMethod::kStartDomain,
                               Error(ErrorReason::ERROR_REASON_HYPERVISOR_ERROR, "no"));
