@@ -152,12 +152,10 @@ def test_a_build_that_fails_fails(context, monkeypatch, tmp_path):
     assert "/nonexistent" in cases[0].detail
 
 
-def test_what_is_of_the_full_run_only_runs_there(context, monkeypatch):
-    monkeypatch.setattr(steps.Build, "run", lambda *_: [Case("built", Outcome.FAILED)])
-    step = steps.Ctest("test", "good", full_only=True)
-    assert step.run(context, "fake") == []
+def test_a_part_of_the_cases_runs_but_all_in_a_full_run(tree, context):
+    step = steps.Ctest("test", "good", one_in=2)
     full = steps.Context(results=context.results, full=True)
-    assert [case.name for case in step.run(full, "fake")] == ["built"]
+    assert [len(step.run_tree(run, "fake", tree)) for run in (context, full)] == [2, 3]
 
 
 def test_bench_lines_are_found_beneath_ctests_numbers(tree, context):

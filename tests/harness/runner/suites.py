@@ -14,7 +14,7 @@ SUITES = {
     ],
     "contract": [
         Ctest("test", "contract", in_node=True),
-        Ctest("asan", "contract", in_node=True, full_only=True),
+        Ctest("asan", "contract", in_node=True, one_in=3),
     ],
     "integration": [
         Build("release", (*BINARIES, "cvm_man")),
