@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A full disk at writes of each workflow, and each run of qemu-img failing in turn.
 
-A write below the state folder, of the agent or of its qemu-img, fails once with ENOSPC; in some cases
-all writes from there on fail, until the fault is lifted. Here at some writes of each workflow, with
-the real libvirt; agent_full_disk_matrix_test goes through all of them with a hypervisor in memory.
+A write below the state folder, of the agent or of its qemu-img, fails once with ENOSPC; in some
+cases all writes from there on fail, until the fault is lifted. Here at some writes of each
+workflow, with the real libvirt; agent_full_disk_matrix_test goes through all of them with a
+hypervisor in memory.
 """
 
 import pytest

@@ -205,7 +205,7 @@ TEST_F(CheckTest, ADiskThatAForeignDomainUsesIsNoOrphan) {
 TEST_F(CheckTest, FilesOfALostRecordAreNotRemovedBeforeItIsBack) {
   const std::set<std::string> files = agent_.Files();
   LedgerChange loss;
-  loss.erase_instances.push_back(kId);
+  loss.erase_instances.emplace_back(kId);
   ASSERT_TRUE(agent_.ledger().Commit(loss).ok());
   const auto repair = Repair();
   ASSERT_TRUE(repair.ok());

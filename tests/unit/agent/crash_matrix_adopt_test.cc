@@ -9,7 +9,6 @@ namespace cvm::agent::core {
 namespace {
 
 using hypervisor::FakeMethod;
-using hypervisor::PowerState;
 using v1::Operation;
 
 class CrashMatrixAdoptTest : public CrashMatrixTest {
@@ -43,7 +42,7 @@ class CrashMatrixAdoptTest : public CrashMatrixTest {
                                  [](hypervisor::DomainSpec& spec) { spec.metadata.clear(); })
                     .ok());
     LedgerChange change;
-    change.erase_instances.push_back(kId);
+    change.erase_instances.emplace_back(kId);
     ASSERT_TRUE(agent_.ledger().Commit(change).ok());
     agent_.Settle();
   }

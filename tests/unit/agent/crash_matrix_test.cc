@@ -7,8 +7,6 @@ namespace cvm::agent::core {
 namespace {
 
 using hypervisor::FakeMethod;
-using hypervisor::PowerState;
-using v1::Operation;
 
 TEST_F(CrashMatrixTest, Create) {
   ForEverySite([&] { DeleteIfThere(); }, [&](const std::string& id) { return Create(id); },

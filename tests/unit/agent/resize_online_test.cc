@@ -11,7 +11,6 @@ namespace cvm::agent::core {
 namespace {
 
 using hypervisor::FakeMethod;
-using hypervisor::HungOutcome;
 using ::testing::HasSubstr;
 using v1::Operation;
 
@@ -290,7 +289,7 @@ TEST_F(ResizeOnlineTest, CountsWhatIsBeingGivenAtOnceAndWhatABalloonHoldsStill) 
 }
 
 TEST_F(ResizeOnlineTest, RefusesMoreThanTheHostHasLeft) {
-  Make("ins-00000002", 8, 15 * 1024);
+  Make("ins-00000002", 8, uint64_t{15} * 1024);
   v1::ResizeInstanceRequest request = Request(8, 14848);
   request.set_instance_id("ins-00000002");
   ASSERT_EQ(agent_.Run(Submit(request)).state(), Operation::SUCCESS);
