@@ -17,7 +17,8 @@ image_here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 [[ $# -le 1 ]] || image_die "usage: tiny.sh [CACHE_FOLDER]"
 image_cache=${1:-$image_cache}
 
-readonly console='console=ttyS0 quiet'
+# What goes wrong before the console is there is told as well.
+readonly console='console=ttyS0 earlyprintk=ttyS0,115200 quiet'
 # Facts about a virtual machine that the kernel would spend time to find out.
 readonly fast='mitigations=off no_timer_check tsc=reliable cryptomgr.notests audit=0 random.trust_cpu=on'
 
