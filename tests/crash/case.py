@@ -9,6 +9,7 @@ from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, TypeVar
 
 from tests.crash.workflows import Workflow
 from tests.crash.world import World
+from tests.harness import truth
 from tests.harness.api import ApiError
 
 T = TypeVar("T")
@@ -125,11 +126,16 @@ class Smooth(NamedTuple):
 _smooth: Dict[str, Smooth] = {}
 
 
+def prepare(world: World, workflow: Workflow) -> None:
+    """The host is where the workflow begins, whatever was there."""
+    world.tidy()
+    workflow.prepare(world)
+
+
 def smooth_run(world: World, workflow: Workflow) -> Smooth:
     """Runs the workflow once without a fault, the first time that it is asked for."""
     if workflow.name not in _smooth:
-        world.tidy()
-        workflow.prepare(world)
+        prepare(world, workflow)
         world.faults.fail_writes(0)
         writes = 0
 
@@ -162,8 +168,7 @@ class Runner:
         """Prepares, and runs the case; False when it failed."""
         world = self._world
         try:
-            world.tidy()
-            workflow.prepare(world)
+            prepare(world, workflow)
             case(Case(world, workflow))
         except Exception as error:
             self._failures.append(f"{workflow.name}, {what}: {type(error).__name__}: {error}")
@@ -188,9 +193,9 @@ def recover(world: World) -> None:
         world.agent.kill()
     world.agent.start()
     world.agent.wait_connected()
+    ours = [truth.domain_of(instance) for instance in world.api.instances()]
     for domain in world.node.virsh("list", "--all", "--name").split():
-        instances = world.api.instances()
-        if domain not in [instance.get("domainName", instance["id"]) for instance in instances]:
+        if domain not in ours:
             world.node.virsh("destroy", domain, check=False)
             world.node.virsh("undefine", domain)
     world.bring_empty()

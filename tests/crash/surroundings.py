@@ -5,6 +5,7 @@ import subprocess
 import uuid
 from typing import List, Tuple
 
+from tests.harness import hand_made
 from tests.harness.agent import Agent
 
 # A data disk of the instance, which can be kept when the instance is deleted.
@@ -14,22 +15,6 @@ HAND_MADE = "made-by-hand"
 HAND_MADE_UUID = str(uuid.UUID(int=0xC4A54, version=4))
 # Nobody's disk.
 ORPHAN = "disk-orphan01.qcow2"
-
-DOMAIN = """\
-<domain type='qemu'>
-  <name>{name}</name>
-  <uuid>{uuid}</uuid>
-  <memory unit='MiB'>32</memory>
-  <os><type>hvm</type></os>
-  <devices>
-    <disk type='file' device='disk'>
-      <driver name='qemu' type='qcow2'/>
-      <source file='{disk}'/>
-      <target dev='vda' bus='virtio'/>
-    </disk>
-  </devices>
-</domain>
-"""
 
 
 class Surroundings:
@@ -57,11 +42,7 @@ class Surroundings:
         disk = self._node.dir / "tmp/hand-made.qcow2"
         command = ["qemu-img", "create", "-q", "-f", "qcow2", disk, "1M"]
         subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
-        document = self._node.dir / "tmp/hand-made.xml"
-        document.write_text(DOMAIN.format(name=name, uuid=identity, disk=disk))
-        self._node.virsh("define", document)
-        if name == HAND_MADE:
-            self._node.virsh("autostart", name)
+        hand_made.define(self._node, name, identity, disk)
 
     def remove_domain(self, name: str = HAND_MADE) -> None:
         if self.has_domain(name):

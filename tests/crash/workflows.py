@@ -114,6 +114,7 @@ def check_taken(world: World, _request: dict, ended: str) -> None:
 def add_hand_made(world: World) -> None:
     world.bring_absent()
     world.around.add_domain()
+    world.node.virsh("autostart", HAND_MADE)
 
 
 def check_adopted(world: World, _request: dict, ended: str) -> None:

@@ -236,9 +236,10 @@ class World:
 
     def leaks(self) -> List[str]:
         """What the host holds more or less than in this state without a fault."""
-        state = self.state()
+        instance = self.instance() or {"state": "absent"}
+        state = instance["state"]
         shape = {"SHUTDOWN": "STOPPED", "LAUNCH_FAILED": "absent"}.get(state, state)
-        if (self.instance() or {}).get("adopted"):
+        if instance.get("adopted"):
             # All that there is of it is the domain that was there before.
             shape = "absent"
         assert shape in self._shapes, f"{INSTANCE} is {state}"

@@ -8,7 +8,7 @@ import uuid
 
 import pytest
 
-from tests.harness import env, tiny
+from tests.harness import env, hand_made, tiny
 from tests.harness.api import ApiError
 from tests.harness.waiting import wait_until
 
@@ -16,32 +16,6 @@ INSTANCE = "ins-reconc01"
 OTHER = "ins-reconc02"
 WATCHED = "ins-reconc03"
 ADOPTED = "ins-adopted1"
-
-# A domain as somebody else makes it; the tiny guest's disk is copied for it.
-HAND_MADE = """
-<domain type='qemu'>
-  <name>{name}</name>
-  <uuid>{uuid}</uuid>
-  <memory unit='MiB'>128</memory>
-  <vcpu>1</vcpu>
-  <os><type arch='x86_64' machine='pc'>hvm</type></os>
-  <features><acpi/></features>
-  <devices>
-    <disk type='file' device='disk'>
-      <driver name='qemu' type='qcow2'/>
-      <source file='{disk}'/>
-      <target dev='vda' bus='virtio'/>
-    </disk>
-    <interface type='bridge'>
-      <mac address='52:54:00:aa:bb:cc'/>
-      <source bridge='{bridge}'/>
-      <model type='virtio'/>
-    </interface>
-    <serial type='pty'/>
-    <graphics type='vnc'><listen type='socket'/></graphics>
-  </devices>
-</domain>
-"""
 
 
 def findings(api):
@@ -69,22 +43,17 @@ def autostart(node, name):
     return re.search(r"Autostart: +(\w+)", node.virsh("dominfo", name)).group(1)
 
 
-@pytest.fixture(name="hand_made")
-def fixture_hand_made(node):
+@pytest.fixture(name="foreign")
+def fixture_foreign(node):
     """Defines a domain by hand; its name, UUID and disk. Whatever becomes of it, all is removed."""
     name, identity, disk = "made-by-hand", str(uuid.uuid4()), node.dir / "hand-made.qcow2"
     disk.write_bytes(env.image("tiny").read_bytes())
-    document = node.dir / "hand-made.xml"
-    document.write_text(
-        HAND_MADE.format(name=name, uuid=identity, disk=disk, bridge=node.bridge)
-    )
-    node.virsh("define", str(document))
+    hand_made.define(node, name, identity, disk)
     node.virsh("autostart", name)
     yield name, identity, disk
     node.virsh("destroy", name, check=False)
     node.virsh("undefine", name, check=False)
     disk.unlink()
-    document.unlink()
 
 
 def test_an_undefined_domain_is_defined_again_and_not_started(node, agent, api, tiny_image):
@@ -170,8 +139,8 @@ def test_what_nobody_owns_is_listed_and_removed(node, agent, api, tiny_image):
 
 
 @pytest.mark.parametrize("running", [True, False])
-def test_a_domain_made_by_hand_is_adopted(node, agent, api, hand_made, running):
-    name, identity, disk = hand_made
+def test_a_domain_made_by_hand_is_adopted(node, agent, api, foreign, running):
+    name, identity, disk = foreign
     if running:
         node.virsh("start", name)
     wait_until(

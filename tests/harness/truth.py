@@ -56,7 +56,7 @@ def disagreements(agent: Agent, foreign: Iterable[str] = ()) -> List[str]:
             found.append(f"{what}: {name} is left over")
 
     instances = {entry["id"]: entry for entry in agent.api.instances()}
-    present = {_domain(entry): entry for entry in instances.values() if _has_domain(entry)}
+    present = {domain_of(entry): entry for entry in instances.values() if _has_domain(entry)}
     # The disks of a domain that was taken over are somebody else's, and it has no folder.
     ours = [entry for entry in present.values() if not entry.get("adopted")]
     unfinished = agent.api.call("OperationService/ListOperations", {"unfinishedOnly": True})
@@ -67,9 +67,8 @@ def disagreements(agent: Agent, foreign: Iterable[str] = ()) -> List[str]:
     for name, instance in instances.items():
         if instance["state"] not in DOMAIN_STATES:
             found.append(f"{name} is {instance['state']}")
-            continue
-        domain = seen.get(_domain(instance)) if _has_domain(instance) else None
-        if domain != DOMAIN_STATES[instance["state"]]:
+        elif seen.get(domain_of(instance)) != DOMAIN_STATES[instance["state"]]:
+            domain = seen.get(domain_of(instance))
             found.append(f"{name} is {instance['state']}, its domain {domain}")
     listing = agent.node.run(["sh", "-c", LISTING.format(state=agent.state_dir)]).stdout
     volumes, folders, images, links, names, qemus = [
@@ -97,7 +96,7 @@ def disagreements(agent: Agent, foreign: Iterable[str] = ()) -> List[str]:
     return found
 
 
-def _domain(instance: dict) -> str:
+def domain_of(instance: dict) -> str:
     return instance.get("domainName", instance["id"])
 
 
