@@ -233,16 +233,33 @@ def files(watched: Iterable[str]) -> Lines:
 
 
 def control_groups() -> Lines:
-    """Control groups of guests and of ours; the topmost of each."""
+    """Control groups of guests and of ours; the topmost of each.
+
+    A guest's counts while a process is in it. libvirt makes and removes them, and forgets to remove
+    the empty one of a guest that is ended while libvirtd, just restarted, still reconnects to it
+    (libvirt 9.0).
+    """
     names = set()
     for folder, subfolders, _ in os.walk("/sys/fs/cgroup"):
         for name in list(subfolders):
             if re.match(r"(machine-)?(qemu|lxc)-|cvm-(?!node-)", name):
                 path = os.path.join(folder, name)
-                names.add(re.sub(r"^/sys/fs/cgroup/([^/]*/)?(?=machine|cvm-)", "", path))
                 subfolders.remove(name)
+                if name.startswith("cvm-") or _has_processes(path):
+                    names.add(re.sub(r"^/sys/fs/cgroup/([^/]*/)?(?=machine|cvm-)", "", path))
     for name in names:
         yield "cgroup", name
+
+
+def _has_processes(group: str) -> bool:
+    """Whether a process is in the control group or below it; a group that is gone has none."""
+    for folder, _, _ in os.walk(group):
+        try:
+            if pathlib.Path(folder, "cgroup.procs").read_text():
+                return True
+        except OSError:  # Gone by now, or a threaded group, whose processes its parent lists.
+            continue
+    return False
 
 
 def settled_difference(

@@ -6,7 +6,8 @@ import subprocess
 
 import pytest
 
-from tests.harness import leaks
+from tests.harness import cgroups, leaks
+from tests.harness.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("node")
 
@@ -245,15 +246,6 @@ def test_nvram_of_a_domain(node, domain):
             id="mount",
         ),
         pytest.param(
-            ["mkdir -p /sys/fs/cgroup/cpu/machine/qemu-9-planted.libvirt-qemu/emulator"],
-            [
-                "rmdir /sys/fs/cgroup/cpu/machine/qemu-9-planted.libvirt-qemu/emulator",
-                "rmdir /sys/fs/cgroup/cpu/machine/qemu-9-planted.libvirt-qemu",
-            ],
-            ["left over: cgroup: machine/qemu-9-planted.libvirt-qemu"],
-            id="cgroup",
-        ),
-        pytest.param(
             ["virsh -q net-define /dev/stdin"],
             ["virsh -q net-undefine planted"],
             ["left over: libvirt network: planted"],
@@ -407,3 +399,36 @@ def test_the_stores_journal_is_no_leak(node):
     (root / "state.db-wal").write_text("")
     (root / "state.db-shm").write_text("")
     assert before.difference(leaks.take_in(node, [str(root)])) == []
+
+
+def hierarchy() -> str:
+    """Where a node's control groups are, the freezer's where each controller has its own."""
+    return cgroups.MOUNT_POINT + ("" if cgroups.hierarchies()[0] == 2 else "/freezer")
+
+
+def test_control_group_of_ours(node):
+    group = f"{hierarchy()}/cvm-planted"
+    check_commands(
+        node, [f"mkdir {group}"], [f"rmdir {group}"], "left over: cgroup: cvm-planted"
+    )
+
+
+def test_control_group_of_a_guest_counts_while_a_process_is_in_it(node):
+    guest = f"{hierarchy()}/machine/qemu-9-planted.libvirt-qemu"
+    inside = f"{guest}/libvirt/emulator"
+    before = leaks.take_in(node)
+    node.run(["mkdir", "-p", inside])
+    assert before.difference(leaks.take_in(node)) == []
+    process = node.popen(["sh", "-c", f"echo $$ >{inside}/cgroup.procs && exec sleep 300"])
+    try:
+        wait_until(
+            lambda: f"left over: cgroup: machine/{guest.rsplit('/', 1)[1]}"
+            in before.difference(leaks.take_in(node)),
+            20,
+            "the group is found",
+        )
+    finally:
+        process.send_signal(9)
+        process.wait(10)
+    assert leaks.settled_difference(before, lambda: leaks.take_in(node)) == []
+    node.run(["rmdir", "-p", "--ignore-fail-on-non-empty", inside])
