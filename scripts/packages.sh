@@ -26,7 +26,8 @@ packages_test="$packages_runtime $packages_image"'
   dnsmasq-base ebtables iptables
   genisoimage libxml2-utils user-mode-linux xorriso
   busybox-static cpio grub-common grub-efi-amd64-bin grub-pc-bin kmod
-  git groff-base procps python3 python3-pyflakes python3-pytest shellcheck socat systemd'
+  git groff-base procps python3 python3-grpcio python3-protobuf python3-pyflakes python3-pytest
+  shellcheck socat systemd'
 
 # missing_packages PURPOSE…: prints the packages of these purposes that are not installed.
 missing_packages() {

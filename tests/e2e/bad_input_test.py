@@ -8,12 +8,18 @@ import subprocess
 import pytest
 
 from tests.harness import env, leaks, tiny
-from tests.harness.api import ApiError
+from tests.harness.api import ApiError, ReflectionApi
 
 INSTANCE = "ins-badinput"
 MIB = 1 << 20
 CREATE = "InstanceService/CreateInstance"
 IMPORT = "ImageService/ImportImage"
+
+
+@pytest.fixture(name="api")
+def fixture_api(agent):
+    # Sends what is no message of the API, too.
+    return ReflectionApi(agent.socket)
 
 
 @pytest.fixture(autouse=True)

@@ -9,11 +9,16 @@ import pytest
 
 from tests.harness import tiny
 from tests.harness import env
-from tests.harness.api import ApiError
+from tests.harness.api import ApiError, ReflectionApi
 
 INSTANCE = "ins-reflect1"
 IMAGE = "img-reflect1"
 ADDRESS = "192.168.222.60"
+
+
+@pytest.fixture(name="api")
+def fixture_api(agent):
+    return ReflectionApi(agent.socket)
 
 
 def refused(api, method, request):

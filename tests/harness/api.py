@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calls the agent's API by server reflection alone, JSON in and out, through `buf curl`."""
+"""The agent's API, JSON in and out. `Api` makes single calls itself (rpc.py) and leaves streams to
+`buf curl`; `ReflectionApi` makes every call by server reflection alone, through `buf curl`."""
 
 import base64
 import json
@@ -10,7 +11,7 @@ import threading
 import time
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-from tests.harness import tools
+from tests.harness import rpc, tools
 
 PACKAGE = "cvm.agent.v1"
 # Not part of the address: the socket is. HTTP wants a name.
@@ -43,9 +44,10 @@ class Api:
 
     def call(self, method: str, request: Optional[dict] = None, timeout: float = 90) -> dict:
         """Calls `Service/Method`; returns the answer or raises ApiError."""
-        answers = self.call_stream(method, request, timeout)
-        assert len(answers) == 1, f"{method} gave {len(answers)} answers"
-        return answers[0]
+        try:
+            return rpc.call(self.socket, f"{PACKAGE}.{method}", request or {}, timeout)
+        except rpc.RpcError as error:
+            raise _status_error({**error.status, "code": error.code, "message": error.message})
 
     def call_stream(
         self, method: str, request: Optional[dict] = None, timeout: float = 90
@@ -120,6 +122,15 @@ class Api:
     def delete_all_instances(self) -> None:
         for instance in self.instances():
             self.do("InstanceService/DeleteInstance", {"instanceId": instance["id"]})
+
+
+class ReflectionApi(Api):
+    """Knows nothing of the API but what the agent says of it."""
+
+    def call(self, method: str, request: Optional[dict] = None, timeout: float = 90) -> dict:
+        answers = self.call_stream(method, request, timeout)
+        assert len(answers) == 1, f"{method} gave {len(answers)} answers"
+        return answers[0]
 
 
 class Stream:
