@@ -68,9 +68,14 @@ class Shell:
         return heard.decode(errors="replace")
 
     def use_what_comes(self) -> None:
-        """What rules of udev do in a larger guest; movable, so that it can be given back."""
+        """What rules of udev do in a larger guest, for what is there already and what is to come;
+        movable, so that it can be given back."""
         self.run("echo online_movable >/sys/devices/system/memory/auto_online_blocks")
         self.run("while ! grep -q virtio_mem /proc/modules; do usleep 100000; done")
+        self.run(
+            "grep -l offline /sys/devices/system/memory/memory*/state |"
+            " while read f; do echo online_movable >$f; done"
+        )
 
     def cpus(self) -> int:
         self.run("for c in /sys/devices/system/cpu/cpu*/online; do echo 1 >$c; done")
@@ -129,6 +134,7 @@ def test_a_guest_grows_and_shrinks_while_it_runs(node, agent, api, guest):
 
 def test_a_resized_guest_keeps_its_size_over_stop_and_start(node, agent, api, guest):
     guest.use_what_comes()
+    before = guest.memory_mib()
     resize(api, vcpus=2, memoryMib="512")
     api.do("InstanceService/StopInstance", {**TARGET, "mode": "STOP_MODE_HARD"})
     printed = len(agent.console(INSTANCE))
@@ -136,6 +142,7 @@ def test_a_resized_guest_keeps_its_size_over_stop_and_start(node, agent, api, gu
     agent.wait_console(INSTANCE, "TINY-READY", tiny.READY_TIMEOUT, after=printed)
     assert size_in_libvirt(node) == (2, 256)
     guest.use_what_comes()
+    assert guest.memory_mib() - before > 200
     assert guest.cpus() == 2
     # Offline it becomes the memory at boot; the room that is left shrinks by that.
     printed = len(agent.console(INSTANCE))
