@@ -79,7 +79,7 @@ def test_buf_format():
 
 
 def test_every_cxx_test_asserts():
-    """Each test case, not only each file: one that cannot fail proves nothing."""
+    """At least in each file: one that cannot fail proves nothing."""
     findings = []
     for file in sources.with_suffix(".cc"):
         if file.parts[0] != "tests" or not file.name.endswith("_test.cc"):
@@ -103,6 +103,25 @@ def test_every_cxx_test_is_built():
             folder = folder.parent
         if str(file.relative_to(folder)) not in text_of(folder / "CMakeLists.txt"):
             findings.append(f"{file} is not named in {folder}/CMakeLists.txt")
+    expect_none(findings)
+
+
+def test_the_specification_names_tests_that_exist():
+    """`Suite.Case` of C++ and `file.py::test` of Python; a star stands for anything."""
+    text = text_of(pathlib.Path("docs/SPECIFICATION.md")).split("\n## ", 1)[1]
+    cxx = "\n".join(text_of(file) for file in sources.with_suffix(".cc", ".h"))
+    python = {file.name: text_of(file) for file in sources.python_files()}
+    cases = re.findall(r"`([A-Z]\w*\*?)\.([\w*]+)`", text)
+    files = re.findall(r"`(\w+\.py)(?:::(\w+))?[^`]*`", text)
+    assert cases and files
+    findings = []
+    for suite, case in cases:
+        names = rf"{suite},\s*{case}".replace("*", r"\w*")
+        if not re.search(rf"\bTEST(_F|_P)?\(\s*{names}\)", cxx):
+            findings.append(f"{suite}.{case}")
+    for file, case in files:
+        if f"def {case}(" not in python.get(file, "") if case else file not in python:
+            findings.append(f"{file}::{case}")
     expect_none(findings)
 
 
