@@ -19,7 +19,7 @@ namespace {
 using agent::v1::Operation;
 
 // An answer older than this is not what people take for "now".
-constexpr absl::Duration kFresh = absl::Seconds(30);
+constexpr absl::Duration kFresh = absl::Seconds(10);
 
 struct TargetArguments {
   std::string id;
@@ -52,7 +52,7 @@ void AddList(Command group) {
     const auto view = [&](const agent::v1::ListInstancesResponse& list) {
       const absl::Time seen = FromTimestamp(list.observed_at());
       if (list.has_observed_at() && absl::Now() - seen > kFresh) {
-        session.progress().Note("the hypervisor cannot be asked: this is how it was at " +
+        session.progress().Note("the hypervisor does not answer: this is how it was at " +
                                 HumanTime(list.observed_at(), session.style().zone));
       }
       return InstancesView(list, session.style());

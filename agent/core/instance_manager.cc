@@ -118,7 +118,8 @@ absl::StatusOr<InstancePage> InstanceManager::List(const v1::ListInstancesReques
     page.next_page_token = MakePageToken(page.instances.back().instance->id());
   }
   const PowerMonitor::Connection connection = core_.power.connection();
-  page.observed_at = connection.connected ? core_.clock.Now() : connection.since;
+  page.observed_at = connection.connected ? core_.clock.Now() - core_.hypervisor.SinceLastAnswer()
+                                          : connection.since;
   return page;
 }
 

@@ -85,7 +85,7 @@ void PowerMonitor::OnEvent(const HypervisorEvent& event) {
   MutexLock lock(mutex_);
   // At once, so that nobody starts work on a connection that is known to be lost.
   if (event.kind == HypervisorEvent::Kind::kDisconnected) {
-    if (connection_.connected) connection_.since = clock_.Now();
+    if (connection_.connected) connection_.since = clock_.Now() - event.unanswered;
     connection_.connected = false;
     connection_.message = event.message;
   }
@@ -236,11 +236,12 @@ void PowerMonitor::HandleConnected(const HypervisorEvent& event) {
 
 void PowerMonitor::HandleDisconnected(const HypervisorEvent& event) {
   CVM_LOG_WARNING("libvirt cannot be asked: {}", event.message);
+  const absl::Time since = connection().since;
   LedgerChange change;
   for (const InstancePtr& instance : ledger_.instances().All()) {
     // The reason stays out of the comparison: "since when" must not move with each failed attempt.
     if (instance->observed_power().state() == ObservedPower::UNKNOWN) continue;
-    Add(change, *instance, ObservedPower::UNKNOWN, "no-connection", clock_.Now());
+    Add(change, *instance, ObservedPower::UNKNOWN, "no-connection", since);
   }
   WriteObservation(ledger_, change);
 }

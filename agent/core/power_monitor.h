@@ -41,6 +41,7 @@ class PowerMonitor {
 
   struct Connection {
     bool connected = false;
+    // When it was made; of a lost one, when the hypervisor last answered.
     absl::Time since;
     std::string message;
   };

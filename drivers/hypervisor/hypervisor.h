@@ -95,7 +95,8 @@ struct HypervisorEvent {
     // The connection is (again) up; a full list of all domains, in `domains`, taken after the event
     // registration: what is not in it does not exist.
     kConnected,
-    // The connection is lost; until kConnected nothing is known. `message` says why.
+    // The connection is lost; until kConnected nothing is known. `message` says why, `unanswered`
+    // as SinceLastAnswer.
     kDisconnected,
     // The domain's state is now `domains[0]`.
     kDomainState,
@@ -110,6 +111,7 @@ struct HypervisorEvent {
   Kind kind = Kind::kDomainState;
   std::vector<DomainStatus> domains;
   std::string message;
+  absl::Duration unanswered = absl::ZeroDuration();
 };
 
 struct Screenshot {
@@ -144,6 +146,11 @@ class Hypervisor {
   // Ends the delivery of events and closes the connection. Guests are left alone. When it returns,
   // the handler is not being called and will not be called.
   virtual void Stop() = 0;
+
+  // How long ago the hypervisor last answered: what is known of its guests was true then. A second
+  // or two while it does; grows while it hangs, long before kDisconnected says so. Infinite before
+  // the first answer.
+  virtual absl::Duration SinceLastAnswer() const = 0;
 
   // From a cache filled at each connection; UNAVAILABLE before the first one.
   virtual absl::StatusOr<HostInfo> GetHostInfo() = 0;

@@ -277,6 +277,7 @@ TEST_F(HypervisorContract, ResynchronisesAfterTheDaemonWasKilled) {
   EXPECT_EQ(ReasonOf(hypervisor_->DestroyDomain(running.uuid)),
             ErrorReason::ERROR_REASON_HYPERVISOR_UNAVAILABLE);
   EXPECT_TRUE(hypervisor_->GetHostInfo().ok()) << "answered from the cache";
+  EXPECT_LT(hypervisor_->SinceLastAnswer(), absl::Minutes(1));
   harness_->StartDaemon();
   ASSERT_TRUE(events_.WaitForKind(Kind::kConnected, before));
   std::vector<DomainStatus> domains;

@@ -59,12 +59,18 @@ TEST_F(LibvirtOnly, TellsThatADaemonThatHangsIsLost) {
   options.keepalive_interval_seconds = 1;
   options.keepalive_count = 2;
   Reconnect(options);
+  EXPECT_LT(hypervisor_->SinceLastAnswer(), absl::Seconds(10));
   size_t before = events_.size();
   LibvirtHarness::SignalDaemon(SIGSTOP);
+  const absl::Time stopped = absl::Now();
   const bool told = events_.WaitForKind(HypervisorEvent::Kind::kDisconnected, before);
+  const absl::Time answered = absl::Now() - hypervisor_->SinceLastAnswer();
+  const absl::Duration unanswered = events_.All()[before].unanswered;
   before = events_.size();
   LibvirtHarness::SignalDaemon(SIGCONT);
   ASSERT_TRUE(told);
+  EXPECT_LE(answered, stopped + absl::Milliseconds(100)) << "nothing is known since";
+  EXPECT_GE(unanswered, absl::Seconds(1)) << "two signs of life did not come";
   EXPECT_TRUE(events_.WaitForKind(HypervisorEvent::Kind::kConnected, before));
   EXPECT_TRUE(hypervisor_->ListDomains().ok());
 }

@@ -90,6 +90,8 @@ class FakeHost {
   // The connection is lost: calls fail, consoles end, no events. Reconnect() delivers kConnected
   // with the full list. A host begins connected.
   void Disconnect(std::string message = "libvirtd is gone");
+  // The hypervisor has not answered for so long, though nobody has noticed; until Reconnect().
+  void SetUnanswered(absl::Duration unanswered);
   void Reconnect();
   // Called on the calling thread before and after the work of each call, without a lock. A status
   // that is not OK is what the caller gets; before the work, the work is then not done. Nullptr:
@@ -229,6 +231,7 @@ class FakeHost {
   std::string machine_pc_ CVM_GUARDED_BY(mutex_) = "pc-i440fx-7.2";
   bool connected_ CVM_GUARDED_BY(mutex_) = true;
   std::string disconnect_message_ CVM_GUARDED_BY(mutex_);
+  absl::Duration unanswered_ CVM_GUARDED_BY(mutex_);
   std::map<std::string, Domain> domains_ CVM_GUARDED_BY(mutex_);
   std::map<FakeMethod, Faults> faults_ CVM_GUARDED_BY(mutex_);
   std::vector<std::shared_ptr<Client>> clients_ CVM_GUARDED_BY(mutex_);

@@ -64,6 +64,11 @@ FakeHypervisor::~FakeHypervisor() { Stop(); }
 
 void FakeHypervisor::WaitIdle() { queue_->WaitIdle(); }
 
+absl::Duration FakeHypervisor::SinceLastAnswer() const {
+  MutexLock lock(host_->mutex_);
+  return host_->unanswered_;
+}
+
 std::shared_ptr<FakeHost::Client> FakeHypervisor::client() const {
   MutexLock lock(mutex_);
   return client_;

@@ -26,6 +26,7 @@ class FakeHypervisor final : public Hypervisor {
 
   void Start(std::function<void(const HypervisorEvent&)> handler) override;
   void Stop() override;
+  absl::Duration SinceLastAnswer() const override;
   absl::StatusOr<HostInfo> GetHostInfo() override;
   absl::StatusOr<std::string> ResolveMachineType(MachineFamily family) override;
   absl::StatusOr<std::vector<DomainStatus>> ListDomains() override;

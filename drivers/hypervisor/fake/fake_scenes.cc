@@ -92,12 +92,19 @@ void FakeHost::Disconnect(std::string message) {
   HypervisorEvent event;
   event.kind = HypervisorEvent::Kind::kDisconnected;
   event.message = disconnect_message_;
+  event.unanswered = unanswered_;
   EmitAll(event);
   changed_.NotifyAll();
 }
 
+void FakeHost::SetUnanswered(absl::Duration unanswered) {
+  MutexLock lock(mutex_);
+  unanswered_ = unanswered;
+}
+
 void FakeHost::Reconnect() {
   MutexLock lock(mutex_);
+  unanswered_ = absl::ZeroDuration();
   if (connected_) return;
   connected_ = true;
   HypervisorEvent event;

@@ -3,11 +3,20 @@
 
 #include <libvirt/virterror.h>
 
+#include <chrono>
+
 #include "common/log.h"
 #include "drivers/hypervisor/libvirt/event_loop.h"
 #include "drivers/hypervisor/libvirt/libvirt_errors.h"
 
 namespace cvm::hypervisor {
+namespace {
+
+int64_t SteadyNanoseconds() {
+  return std::chrono::nanoseconds(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+}  // namespace
 
 absl::StatusOr<ConnectHandle> OpenConnection(const LibvirtOptions& options) {
   if (absl::Status status = EnsureEventLoop(); !status.ok()) return status;
@@ -23,6 +32,14 @@ absl::StatusOr<ConnectHandle> OpenConnection(const LibvirtOptions& options) {
     return LastLibvirtError("enable keepalive");
   }
   return connection;
+}
+
+void ConnectionState::Answered() { last_answer_ = SteadyNanoseconds(); }
+
+absl::Duration ConnectionState::SinceLastAnswer() const {
+  const int64_t last = last_answer_;
+  if (last == 0) return absl::InfiniteDuration();
+  return absl::Nanoseconds(SteadyNanoseconds() - last);
 }
 
 }  // namespace cvm::hypervisor

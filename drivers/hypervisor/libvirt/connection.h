@@ -20,6 +20,14 @@ struct ConnectionState {
   const LibvirtOptions options;
   // Counts the connections; 0 while there is none.
   std::atomic<uint64_t> generation{0};
+
+  // The daemon has just answered, or sent an event.
+  void Answered();
+  // Infinite before the first answer.
+  absl::Duration SinceLastAnswer() const;
+
+ private:
+  std::atomic<int64_t> last_answer_{0};  // ns of the steady clock
 };
 
 }  // namespace cvm::hypervisor

@@ -41,6 +41,17 @@ struct ConnectionKeeper::State {
     lost_reason = std::move(reason);
     changed.NotifyAll();
   }
+  // Waits up to `limit`; true when the connection of this generation is lost or shall end.
+  bool WaitForTheEndOf(uint64_t generation, absl::Duration limit) {
+    const auto until = std::chrono::steady_clock::now() + absl::ToChronoNanoseconds(limit);
+    MutexLock lock(mutex);
+    while (!stopping && lost_generation != generation) {
+      const auto left = until - std::chrono::steady_clock::now();
+      if (left.count() <= 0) return false;
+      changed.WaitFor(mutex, left);
+    }
+    return true;
+  }
   bool Stopping() const {
     MutexLock lock(mutex);
     return stopping;
@@ -51,6 +62,7 @@ namespace {
 
 // What libvirt's callbacks act on.
 struct Context {
+  std::shared_ptr<ConnectionState> connection;
   std::shared_ptr<EventHub> hub;
   std::function<void(std::string)> lose;
   uint64_t generation = 0;
@@ -78,6 +90,7 @@ void OnClose(virConnectPtr, int reason, void* handle) {
 int OnLifecycle(virConnectPtr, virDomainPtr domain, int event, int detail, void* handle) {
   const auto context = Contexts::Instance().Find(handle);
   if (context == nullptr) return 0;
+  context->connection->Answered();
   char uuid[VIR_UUID_STRING_BUFLEN] = {};
   virDomainGetUUIDString(domain, uuid);
   context->hub->Lifecycle(context->generation, uuid, virDomainGetName(domain), event, detail);
@@ -87,6 +100,7 @@ int OnLifecycle(virConnectPtr, virDomainPtr domain, int event, int detail, void*
 void OnReboot(virConnectPtr, virDomainPtr domain, void* handle) {
   const auto context = Contexts::Instance().Find(handle);
   if (context == nullptr) return;
+  context->connection->Answered();
   char uuid[VIR_UUID_STRING_BUFLEN] = {};
   virDomainGetUUIDString(domain, uuid);
   context->hub->Rebooted(context->generation, uuid, virDomainGetName(domain));
@@ -95,6 +109,7 @@ void OnReboot(virConnectPtr, virDomainPtr domain, void* handle) {
 void TellMemoryChanged(virDomainPtr domain, void* handle) {
   const auto context = Contexts::Instance().Find(handle);
   if (context == nullptr) return;
+  context->connection->Answered();
   char uuid[VIR_UUID_STRING_BUFLEN] = {};
   virDomainGetUUIDString(domain, uuid);
   context->hub->MemoryChanged(context->generation, uuid, virDomainGetName(domain));
@@ -141,6 +156,12 @@ class Session {
   }
 
   virConnectPtr get() const { return connection_.get(); }
+
+  // Asks for a sign of life. Blocks as long as the daemon does.
+  bool Answers() {
+    unsigned long version = 0;
+    return virConnectGetLibVersion(connection_.get(), &version) == 0;
+  }
 
  private:
   absl::Status RegisterEvent(int id, virConnectDomainEventGenericCallback callback) {
@@ -221,6 +242,7 @@ void ConnectionKeeper::Run(const std::shared_ptr<State>& state) {
     CVM_ASSIGN_OR_RETURN(ConnectHandle connection, OpenConnection(options));
     state->hub->Begin(generation);
     Context context;
+    context.connection = state->connection;
     context.hub = state->hub;
     context.generation = generation;
     context.lose = [weak = std::weak_ptr<State>(state), generation](std::string reason) {
@@ -239,16 +261,19 @@ void ConnectionKeeper::Run(const std::shared_ptr<State>& state) {
       if (state->lost_generation == generation) return Unavailable(state->lost_reason);
     }
     state->connection->generation = generation;
+    state->connection->Answered();
     state->hub->Connected(generation, domains);
     pause = options.reconnect_min;
-    MutexLock lock(state->mutex);
-    while (!state->stopping && state->lost_generation != generation) {
-      state->changed.Wait(state->mutex);
+    // A daemon that does not answer any more is for keepalive to give up; until then the age of its
+    // last answer tells.
+    while (!state->WaitForTheEndOf(generation, options.answer_interval)) {
+      if (session.Answers()) state->connection->Answered();
     }
+    MutexLock lock(state->mutex);
     state->connection->generation = 0;
     if (state->stopping) return absl::OkStatus();
     CVM_LOG_WARNING("libvirt's connection is lost: {}", state->lost_reason);
-    state->hub->Disconnected(state->lost_reason);
+    state->hub->Disconnected(state->lost_reason, state->connection->SinceLastAnswer());
     return absl::OkStatus();
   };
 
@@ -258,7 +283,7 @@ void ConnectionKeeper::Run(const std::shared_ptr<State>& state) {
     if (state->stopping) return;
     if (!status.ok()) {
       CVM_LOG_WARNING("no connection to libvirt: {}", std::string(status.message()));
-      state->hub->Disconnected(std::string(status.message()));
+      state->hub->Disconnected(std::string(status.message()), state->connection->SinceLastAnswer());
     } else if (state->lost_generation != generation) {
       continue;
     }

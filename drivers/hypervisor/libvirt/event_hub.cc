@@ -39,7 +39,7 @@ void EventHub::Connected(uint64_t generation, const std::vector<DomainStatus>& d
   for (const Raw& raw : std::exchange(kept_, {})) Translate(raw);
 }
 
-void EventHub::Disconnected(const std::string& message) {
+void EventHub::Disconnected(const std::string& message, absl::Duration unanswered) {
   MutexLock lock(mutex_);
   generation_ = 0;
   connected_ = false;
@@ -48,6 +48,7 @@ void EventHub::Disconnected(const std::string& message) {
   HypervisorEvent event;
   event.kind = HypervisorEvent::Kind::kDisconnected;
   event.message = message;
+  event.unanswered = unanswered;
   Deliver(std::move(event));
 }
 

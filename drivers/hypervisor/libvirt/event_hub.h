@@ -28,7 +28,7 @@ class EventHub {
   void Connected(uint64_t generation, const std::vector<DomainStatus>& domains)
       CVM_EXCLUDES(mutex_);
   // Delivered once until Connected().
-  void Disconnected(const std::string& message) CVM_EXCLUDES(mutex_);
+  void Disconnected(const std::string& message, absl::Duration unanswered) CVM_EXCLUDES(mutex_);
 
   void Lifecycle(uint64_t generation, const std::string& uuid, const std::string& name, int type,
                  int detail) CVM_EXCLUDES(mutex_);

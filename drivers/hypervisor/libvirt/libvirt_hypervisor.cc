@@ -59,6 +59,8 @@ class LibvirtHypervisor final : public Hypervisor {
     destroy_->Stop(grace);
   }
 
+  absl::Duration SinceLastAnswer() const override { return connection_->SinceLastAnswer(); }
+
   absl::StatusOr<HostInfo> GetHostInfo() override {
     CVM_ASSIGN_OR_RETURN(HostInventory host, keeper_.Host());
     return std::move(host.info);

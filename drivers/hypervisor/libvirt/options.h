@@ -14,6 +14,9 @@ struct LibvirtOptions {
   int keepalive_interval_seconds = 5;
   unsigned keepalive_count = 3;
 
+  // How often the daemon is asked for a sign of life.
+  absl::Duration answer_interval = absl::Seconds(1);
+
   // How long a caller waits. The first call after the start of libvirtd probes QEMU (seconds).
   absl::Duration call_deadline = absl::Seconds(30);
   // DefineDomain and StartDomain.

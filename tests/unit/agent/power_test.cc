@@ -287,6 +287,21 @@ TEST_F(PowerTest, IsUnknownWhileTheHypervisorCannotBeAsked) {
   EXPECT_EQ(agent_.Find(kId)->observed_power().last_known(), v1::ObservedPower::STATE_UNSPECIFIED);
 }
 
+TEST_F(PowerTest, SaysHowOldItsKnowledgeIsBeforeAHangIsNoticed) {
+  EXPECT_EQ(agent_.instances().List({})->observed_at, agent_.clock.Now());
+  agent_.host->SetUnanswered(absl::Seconds(12));
+  const absl::Time answered = agent_.clock.Now() - absl::Seconds(12);
+  EXPECT_EQ(agent_.instances().List({})->observed_at, answered);
+  EXPECT_EQ(State(), v1::RUNNING);
+  agent_.host->Disconnect("libvirtd hangs");
+  agent_.Settle();
+  EXPECT_EQ(agent_.instances().List({})->observed_at, answered);
+  EXPECT_EQ(FromTimestamp(agent_.Find(kId)->observed_power().observed_at()), answered);
+  agent_.host->Reconnect();
+  agent_.Settle();
+  EXPECT_EQ(agent_.instances().List({})->observed_at, agent_.clock.Now());
+}
+
 TEST_F(PowerTest, GivesEachOutageOfTheHypervisorItsOwnGrace) {
   ASSERT_TRUE(agent_.host->IgnoreShutdown(uuid_, true).ok());
   const auto submitted = SubmitStop(v1::STOP_MODE_SOFT, absl::Hours(1));

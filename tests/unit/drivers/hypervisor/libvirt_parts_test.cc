@@ -201,8 +201,8 @@ TEST(EventHub, DeliversTheListBeforeTheEventsThatCameMeanwhile) {
   wait_for(4);
   EXPECT_EQ(events[3].kind, Kind::kDomainMemoryChanged);
   EXPECT_EQ(events[3].domains[0].uuid, kUuid);
-  hub.Disconnected("gone");
-  hub.Disconnected("still gone");
+  hub.Disconnected("gone", absl::Seconds(3));
+  hub.Disconnected("still gone", absl::Seconds(4));
   hub.Lifecycle(1, kUuid, "a", VIR_DOMAIN_EVENT_STARTED, 0);
   hub.Begin(2);
   hub.Lifecycle(1, kUuid, "a", VIR_DOMAIN_EVENT_STARTED, 0);
@@ -211,6 +211,7 @@ TEST(EventHub, DeliversTheListBeforeTheEventsThatCameMeanwhile) {
   wait_for(6);
   EXPECT_EQ(events[4].kind, Kind::kDisconnected);
   EXPECT_EQ(events[4].message, "gone");
+  EXPECT_EQ(events[4].unanswered, absl::Seconds(3));
   EXPECT_EQ(events[5].kind, Kind::kConnected);
   EXPECT_TRUE(events[5].domains.empty());
   hub.Stop();

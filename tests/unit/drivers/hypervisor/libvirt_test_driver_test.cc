@@ -151,6 +151,8 @@ TEST(TestDriverConnection, TriesAgainUntilItConnects) {
   hypervisor->Start(events.Handler());
   const HypervisorEvent lost = events.Take(Kind::kDisconnected);
   EXPECT_FALSE(lost.message.empty());
+  EXPECT_EQ(lost.unanswered, absl::InfiniteDuration());
+  EXPECT_EQ(hypervisor->SinceLastAnswer(), absl::InfiniteDuration());
   EXPECT_EQ(lost.message.find("/nowhere"), std::string::npos) << lost.message;
   EXPECT_EQ(ReasonOf(hypervisor->ListDomains().status()), kUnavailable);
   EXPECT_EQ(ReasonOf(hypervisor->GetHostInfo().status()), kUnavailable);
