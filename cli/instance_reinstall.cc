@@ -60,7 +60,7 @@ absl::StatusOr<agent::v1::ExitRescueRequest> UnrescueRequest(const Arguments& ar
 }
 
 template <typename Request>
-void RunWith(Command command, std::shared_ptr<Arguments> arguments,
+void RunWith(Command command, const std::shared_ptr<Arguments>& arguments,
              absl::StatusOr<Request> (*make)(const Arguments&, Session&),
              absl::StatusOr<agent::v1::Operation> (Client::*call)(const Request&)) {
   command.Argument("INSTANCE", &arguments->id, "Its id (ins-...)");

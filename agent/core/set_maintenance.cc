@@ -28,7 +28,7 @@ v1::Host::Maintenance GetMaintenance(const Core& core) {
 absl::Status CheckMaintenance(const Core& core) {
   const v1::Host::Maintenance maintenance = GetMaintenance(core);
   if (!maintenance.on()) return absl::OkStatus();
-  const std::string reason = maintenance.reason();
+  const std::string& reason = maintenance.reason();
   return Error(ErrorReason::ERROR_REASON_HOST_IN_MAINTENANCE,
                fmt::format("the host is in maintenance{}{}: no guest comes up until that ends",
                            reason.empty() ? "" : ": ", reason),

@@ -21,7 +21,7 @@
 
 namespace cvm::agent::core {
 
-absl::StatusOr<Plan> PlanCreateInstance(const Core& core, const v1::CreateInstanceRequest& request);
+absl::StatusOr<Plan> PlanCreateInstance(const Core& core, const v1::CreateInstanceRequest& asked);
 Workflow CreateInstanceWorkflow(const Core& core, const v1::CreateInstanceRequest& request);
 absl::StatusOr<Plan> PlanDeleteInstance(const Core& core, const v1::DeleteInstanceRequest& request);
 Workflow DeleteInstanceWorkflow(const Core& core, const v1::DeleteInstanceRequest& request);

@@ -49,7 +49,7 @@ TEST_F(CapacityTest, ShowsRatioTotalReserveAllocatedAndAvailable) {
   EXPECT_EQ(shown.disk_overcommit(), 1.5);
   EXPECT_EQ(shown.disk_total_bytes(), agent_.disk_space.total_bytes / 2 * 3);
   EXPECT_EQ(shown.disk_reserved_bytes(), 2000 * kMib);
-  EXPECT_EQ(shown.disk_allocated_bytes(), 2 * 1024 * kMib) << "also of the one that is off";
+  EXPECT_EQ(shown.disk_allocated_bytes(), 2048 * kMib) << "also of the one that is off";
   EXPECT_EQ(shown.disk_available_bytes(), shown.disk_total_bytes() - 2000 * kMib - 2048 * kMib);
 }
 

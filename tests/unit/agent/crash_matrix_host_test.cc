@@ -7,8 +7,6 @@ namespace cvm::agent::core {
 namespace {
 
 using hypervisor::FakeMethod;
-using hypervisor::PowerState;
-using v1::Operation;
 
 class CrashMatrixHostTest : public CrashMatrixTest {};
 

@@ -5,7 +5,6 @@ namespace cvm::agent::core {
 namespace {
 
 using hypervisor::FakeMethod;
-using hypervisor::PowerState;
 using v1::Operation;
 
 class CrashMatrixResizeTest : public CrashMatrixTest {

@@ -110,7 +110,7 @@ class EngineTest : public ::testing::Test {
 
   // A step that does what it is told and notes what was done to it.
   Step MakeStep(const std::string& name, uint32_t percent,
-                std::function<absl::StatusOr<StepResult>(StepContext&)> run = nullptr) {
+                const std::function<absl::StatusOr<StepResult>(StepContext&)>& run = nullptr) {
     return {.name = name,
             .percent = percent,
             .should_run = nullptr,

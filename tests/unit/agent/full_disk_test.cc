@@ -16,7 +16,6 @@
 namespace cvm::agent::core {
 namespace {
 
-using hypervisor::PowerState;
 using v1::Operation;
 
 constexpr char kId[] = "ins-00000001";

@@ -113,7 +113,7 @@ TEST_F(RebuildTest, OneLostRecordComesBackAlone) {
   Create(kOther);
   const v1::Instance before = *agent_.Find(kId);
   LedgerChange loss;
-  loss.erase_instances.push_back(kId);
+  loss.erase_instances.emplace_back(kId);
   ASSERT_TRUE(agent_.ledger().Commit(loss).ok());
   Pass();
   ASSERT_NE(agent_.Find(kId), nullptr);

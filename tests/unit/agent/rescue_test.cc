@@ -15,7 +15,6 @@ namespace cvm::agent::core {
 namespace {
 
 using hypervisor::FakeMethod;
-using hypervisor::PowerState;
 using ::testing::HasSubstr;
 using ::testing::Not;
 using v1::ObservedPower;

@@ -6,7 +6,6 @@ namespace cvm::agent::core {
 namespace {
 
 using hypervisor::FakeMethod;
-using hypervisor::PowerState;
 using v1::Operation;
 
 constexpr char kId[] = "ins-00000001";

@@ -376,7 +376,7 @@ TEST_F(CvmctlTest, ScreenshotIsSavedOnceAndNotOverwritten) {
   EXPECT_EQ(Run(arguments).exit_code, 2);
   EXPECT_EQ(ReadAll(file), "mine");
   auto forced = arguments;
-  forced.push_back("--force");
+  forced.emplace_back("--force");
   EXPECT_EQ(Run(forced).exit_code, 0);
   EXPECT_EQ(ReadAll(file), std::string("\x89PNG\0\n", 6));
   EXPECT_EQ(Run({"instance", "screenshot", kId, "-f", "-"}).out, std::string("\x89PNG\0\n", 6));

@@ -30,7 +30,7 @@ Operation Failed(Operation::Action action, const absl::Status& status) {
 }
 
 // Answers a watch with these states, as an agent does that ends after the last.
-auto Sends(std::vector<Operation> states) {
+auto Sends(const std::vector<Operation>& states) {
   return [states](const agent::v1::WatchOperationRequest& request,
                   const std::function<bool(const Operation&)>& send, const std::function<bool()>&) {
     EXPECT_EQ(request.operation_id(), "op-00000001");

@@ -32,8 +32,8 @@ TEST(PrimaryIdentifiers, CutAndMapToLevelOne) {
 TEST(PrimaryIdentifiers, AreUnique) {
   std::vector<std::string> names;
   for (int i = 0; i < 1500; ++i) names.push_back("common_beginning_" + std::to_string(i) + ".text");
-  names.push_back("common_beginning.text");
-  names.push_back("COMMON_BEGINNING.TEXT");
+  names.emplace_back("common_beginning.text");
+  names.emplace_back("COMMON_BEGINNING.TEXT");
   std::vector<NamedEntry> entries;
   for (const std::string& name : names) entries.push_back({name});
   entries.push_back({"common_beginning", true});

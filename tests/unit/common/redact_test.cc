@@ -71,14 +71,16 @@ TEST(Redact, LooksIntoMaps) {
   Redact(object);
   EXPECT_EQ(object.SerializeAsString(), before);
   auto* value = (*object.mutable_fields())["k"].mutable_list_value()->mutable_values(0);
-  value->GetReflection()->MutableUnknownFields(value)->AddLengthDelimited(99, kSecret);
+  google::protobuf::Value::GetReflection()->MutableUnknownFields(value)->AddLengthDelimited(
+      99, kSecret);
   Redact(object);
   EXPECT_EQ(object.SerializeAsString(), before);
 }
 
 TEST(Redact, ClearsWhatItCannotJudge) {
   CreateInstanceRequest request = Request();
-  request.GetReflection()->MutableUnknownFields(&request)->AddLengthDelimited(999, kSecret);
+  CreateInstanceRequest::GetReflection()->MutableUnknownFields(&request)->AddLengthDelimited(
+      999, kSecret);
   Redact(request);
   EXPECT_THAT(request.SerializeAsString(), Not(HasSubstr(kSecret)));
 

@@ -15,14 +15,11 @@
 
 #include "common/clock.h"
 #include "common/file.h"
-#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/unit/common/temporary_folder.h"
 
 namespace cvm {
 namespace {
-
-using testing::HasSubstr;
 
 CommandResult MustRun(const std::vector<std::string>& argv, const CommandLimits& limits = {},
                       const std::string& input = "") {

@@ -69,7 +69,7 @@ struct Recorder {
   ConsoleHandler Handler() {
     ConsoleHandler handler;
     handler.on_output = [this](std::string_view text) { output += text; };
-    handler.on_closed = [this](absl::Status) { ++closed; };
+    handler.on_closed = [this](const absl::Status&) { ++closed; };
     return handler;
   }
 };

@@ -189,7 +189,7 @@ class CallLaneTest : public testing::Test {
   std::shared_ptr<std::promise<void>> Occupy() {
     auto release = std::make_shared<std::promise<void>>();
     std::promise<void> begun;
-    EXPECT_TRUE(lane_->Post([&begun, release](absl::StatusOr<virConnectPtr>) {
+    EXPECT_TRUE(lane_->Post([&begun, release](const absl::StatusOr<virConnectPtr>&) {
       begun.set_value();
       release->get_future().wait();
     }));
@@ -242,8 +242,8 @@ TEST_F(CallLaneTest, DoesNotBeginWorkWhoseCallerIsGone) {
 TEST_F(CallLaneTest, RefusesMoreThanMayWait) {
   const auto release = Occupy();
   std::promise<void> ran;
-  EXPECT_TRUE(lane_->Post([](absl::StatusOr<virConnectPtr>) {}));
-  EXPECT_TRUE(lane_->Post([&ran](absl::StatusOr<virConnectPtr>) { ran.set_value(); }));
+  EXPECT_TRUE(lane_->Post([](const absl::StatusOr<virConnectPtr>&) {}));
+  EXPECT_TRUE(lane_->Post([&ran](const absl::StatusOr<virConnectPtr>&) { ran.set_value(); }));
   EXPECT_EQ(
       ReasonOf(lane_->Call(absl::Seconds(60), [](virConnectPtr) { return absl::OkStatus(); })),
       kUnavailable);
@@ -254,12 +254,12 @@ TEST_F(CallLaneTest, RefusesMoreThanMayWait) {
 TEST_F(CallLaneTest, StopsInTimeThoughAWorkerHangs) {
   const auto release = Occupy();
   std::promise<absl::Status> waiting;
-  EXPECT_TRUE(lane_->Post([&waiting](absl::StatusOr<virConnectPtr> connection) {
+  EXPECT_TRUE(lane_->Post([&waiting](const absl::StatusOr<virConnectPtr>& connection) {
     waiting.set_value(connection.status());
   }));
   lane_->Stop(absl::Milliseconds(20));
   EXPECT_EQ(ReasonOf(waiting.get_future().get()), kUnavailable);
-  EXPECT_FALSE(lane_->Post([](absl::StatusOr<virConnectPtr>) {}));
+  EXPECT_FALSE(lane_->Post([](const absl::StatusOr<virConnectPtr>&) {}));
   lane_.reset();
   release->set_value();
 }

@@ -285,7 +285,7 @@ TEST_P(GoodQcow2, GivesItsSizes) {
   ASSERT_EQ(truncate((folder_ / "raw").c_str(), 48 * kMiB), 0);
   std::vector<std::string> convert = {"qemu-img", "convert", "-f", "raw", "-O", "qcow2"};
   if (GetParam() == "compressed") {
-    convert.push_back("-c");
+    convert.emplace_back("-c");
   } else {
     convert.insert(convert.end(), {"-o", GetParam()});
   }

@@ -269,7 +269,7 @@ TEST_F(QemuDiskImagesTest, ConvertRefusesDamagedCompressedData) {
   RunOk({"qemu-img", "convert", "-c", "-f", "raw", "-O", "qcow2", folder_ / "raw",
          folder_ / "image"});
   std::string bytes = ReadAll(folder_ / "image");
-  constexpr size_t kFirstDataByte = 5 * 65536;
+  constexpr size_t kFirstDataByte = 5ul * 65536;
   ASSERT_GT(bytes.size(), kFirstDataByte + 64);
   for (size_t i = 0; i < 64; ++i) bytes[kFirstDataByte + i] = '\xff';
   WriteAll(folder_ / "image", bytes);
