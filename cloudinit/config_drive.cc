@@ -14,6 +14,8 @@ namespace cvm::cloudinit {
 namespace {
 
 constexpr std::array<const char*, 2> kVersions = {"2018-08-27", "latest"};
+// The documentation that guests' scripts are written by names both.
+constexpr std::array<const char*, 2> kOsConfFolders = {"os_action", "qcloud_action"};
 constexpr std::uint32_t kPublic = 0444;
 constexpr std::uint32_t kSecret = 0400;
 
@@ -66,6 +68,9 @@ absl::StatusOr<std::vector<IsoFile>> ConfigDriveFiles(const GuestSettings& setti
     }
   }
   files.push_back({"ec2/latest/meta-data.json", *std::move(ec2), kPublic});
+  for (const char* folder : kOsConfFolders) {
+    files.push_back({std::string(folder) + "/os.conf", OsConf(settings), kSecret});
+  }
   return files;
 }
 

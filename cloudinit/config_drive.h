@@ -20,9 +20,10 @@ inline constexpr const char* kConfigDriveLabel = "config-2";
 //   openstack/latest/ and openstack/2018-08-27/ (the newest version that cloud-init knows; it
 //   prefers a dated folder to "latest"), each with
 //     meta_data.json, network_data.json, vendor_data.json, and user_data unless it is empty;
-//   ec2/latest/meta-data.json.
-// vendor_data.json and user_data have mode 0400 (a password hash, and what the user chose to put
-// there), the others 0444. Fails as ValidateGuestSettings does. Pure and thread-safe.
+//   ec2/latest/meta-data.json;
+//   os_action/os.conf and qcloud_action/os.conf, the same twice.
+// vendor_data.json, user_data and os.conf have mode 0400 (a password hash, and what the user chose
+// to put there), the others 0444. Fails as ValidateGuestSettings does. Pure and thread-safe.
 absl::StatusOr<std::vector<IsoFile>> ConfigDriveFiles(const GuestSettings& settings);
 
 // The bytes of the image. Same settings, same bytes: the time of all files is fixed. The image

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The JSON documents of the OpenStack metadata tree, as the config drive holds them and as a
+// The documents that a guest is told about itself with, as the config drive holds them and as a
 // metadata server can serve them. Each is a pure function of settings that ValidateGuestSettings
 // has accepted, and ends in a newline. An error (InvalidArgument) means that a string is not UTF-8,
 // which validation rules out.
@@ -55,5 +55,15 @@ absl::StatusOr<std::string> VendorCloudConfig(const GuestSettings& settings);
 
 // ec2/latest/meta-data.json: what cloud-init's config-drive source reads beside the OpenStack tree.
 absl::StatusOr<std::string> Ec2MetaDataJson(const GuestSettings& settings);
+
+// os.conf, for a guest without cloud-init that sets itself up by a script of its own (F172-F174):
+// lines of NAME=VALUE for a shell, each only when there is something to say: hostname, password
+// (the hash, for root), eth0_ip_addr, eth0_mac_addr (upper case), eth0_netmask, eth0_gateway (all
+// of the first NIC, IPv4), dns_nameserver ("…", space separated).
+//
+// The documented script reads the file with "." and takes the password's line with grep, as it is:
+// so the hash has no quotes around it. Sourced, its '$' begin empty variables, and nothing runs:
+// the characters of a value are those of a host name, an address or crypt(5), as validation saw to.
+std::string OsConf(const GuestSettings& settings);
 
 }  // namespace cvm::cloudinit

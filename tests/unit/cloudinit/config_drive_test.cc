@@ -44,6 +44,8 @@ TEST(ConfigDrive, HoldsEveryDocumentInEachVersion) {
     EXPECT_EQ(files.at(folder + "user_data").content, settings.user_data);
   }
   EXPECT_EQ(files.at("ec2/latest/meta-data.json").content, *Ec2MetaDataJson(settings));
+  EXPECT_EQ(files.at("os_action/os.conf").content, OsConf(settings));
+  EXPECT_EQ(files.at("qcloud_action/os.conf").content, OsConf(settings));
 }
 
 TEST(ConfigDrive, SecretsAreForRootInTheGuest) {
@@ -51,6 +53,7 @@ TEST(ConfigDrive, SecretsAreForRootInTheGuest) {
   const auto& files = image.primary.by_name;
   EXPECT_EQ(files.at("openstack/latest/vendor_data.json").mode & 0777U, 0400U);
   EXPECT_EQ(files.at("openstack/latest/user_data").mode & 0777U, 0400U);
+  EXPECT_EQ(files.at("qcloud_action/os.conf").mode & 0777U, 0400U);
   EXPECT_EQ(files.at("openstack/latest/meta_data.json").mode & 0777U, 0444U);
   for (const auto& [path, entry] : files) {
     if ((entry.mode & 0044U) == 0) continue;
