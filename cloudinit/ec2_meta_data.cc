@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cstddef>
 #include <nlohmann/json.hpp>
 
 #include "cloudinit/documents.h"
-#include "cloudinit/ip_address.h"
 #include "cloudinit/json_text.h"
 
 namespace cvm::cloudinit {
@@ -15,10 +13,7 @@ namespace {
 // The first IPv4 address of the guest, or "".
 std::string FirstIpv4(const GuestSettings& settings) {
   for (const Nic& nic : settings.nics) {
-    for (const Address& address : nic.addresses) {
-      const std::optional<IpAddress> ip = ParseIpAddress(address.ip);
-      if (ip.has_value() && ip->family == IpFamily::kV4) return ToText(*ip);
-    }
+    if (const Address* address = FirstIpv4(nic)) return address->ip;
   }
   return "";
 }

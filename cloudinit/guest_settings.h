@@ -40,6 +40,9 @@ struct Nic {
   std::optional<std::string> gateway6 = {};
 };
 
+// The NIC's first IPv4 address; nullptr when it has none.
+const Address* FirstIpv4(const Nic& nic);
+
 struct GuestSettings {
   // What cloud-init and cloudbase-init compare with the instance id of the last boot: a new one
   // makes them run everything again. [A-Za-z0-9._-], e.g. the instance's id and a generation.

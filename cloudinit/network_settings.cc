@@ -175,6 +175,14 @@ absl::Status CheckResolver(const GuestSettings& settings) {
 
 }  // namespace
 
+const Address* FirstIpv4(const Nic& nic) {
+  for (const Address& address : nic.addresses) {
+    const std::optional<IpAddress> ip = ParseIpAddress(address.ip);
+    if (ip.has_value() && ip->family == IpFamily::kV4) return &address;
+  }
+  return nullptr;
+}
+
 absl::Status ValidateNetworkSettings(const GuestSettings& settings) {
   std::set<std::string_view> ids;
   std::set<std::string_view> macs;

@@ -1,32 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <cctype>
-#include <optional>
-
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_join.h"
 #include "cloudinit/documents.h"
 #include "cloudinit/ip_address.h"
 
 namespace cvm::cloudinit {
-namespace {
-
-std::string UpperCase(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
-  return text;
-}
-
-const Address* FirstIpv4(const Nic& nic) {
-  for (const Address& address : nic.addresses) {
-    const std::optional<IpAddress> ip = ParseIpAddress(address.ip);
-    if (ip.has_value() && ip->family == IpFamily::kV4) return &address;
-  }
-  return nullptr;
-}
-
-}  // namespace
 
 std::string OsConf(const GuestSettings& settings) {
   std::string text = fmt::format("hostname={}\n", settings.host_name);
@@ -37,7 +17,7 @@ std::string OsConf(const GuestSettings& settings) {
     const Nic& nic = settings.nics.front();
     const Address* address = FirstIpv4(nic);
     if (address != nullptr) text += fmt::format("eth0_ip_addr={}\n", address->ip);
-    text += fmt::format("eth0_mac_addr={}\n", UpperCase(nic.mac));
+    text += fmt::format("eth0_mac_addr={}\n", absl::AsciiStrToUpper(nic.mac));
     if (address != nullptr) {
       text +=
           fmt::format("eth0_netmask={}\n", ToText(Netmask(IpFamily::kV4, address->prefix_length)));
